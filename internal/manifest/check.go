@@ -1,0 +1,152 @@
+package manifest
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// runtimeDir stands for XDG_RUNTIME_DIR at the beginning of the paths of a user's manifest.
+const runtimeDir = "%r"
+
+func (c rawCommon) check(f *faults) {
+	if c.Version < 0 || c.Version > version {
+		f.add("version", "%d is not known (this program knows versions up to %d; it is older than the module that wrote the manifest)", c.Version, version)
+	}
+	f.keySources(c.KeySources)
+}
+
+func (r rawManifest) check() (*Manifest, error) {
+	var f faults
+	r.rawCommon.check(&f)
+	m := &Manifest{
+		Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName,
+		SecretsMountPoint: r.SecretsMountPoint, SymlinkPath: r.SymlinkPath, KeepGenerations: r.KeepGenerations,
+		UseTmpfs: r.UseTmpfs, UserMode: r.UserMode, Logging: r.Logging,
+	}
+	f.place("secretsMountPoint", r.SecretsMountPoint, r.UserMode)
+	f.place("symlinkPath", r.SymlinkPath, r.UserMode)
+	if r.KeepGenerations < 0 {
+		f.add("keepGenerations", "%d is negative", r.KeepGenerations)
+	}
+	var secrets, templates []string
+	for i, s := range r.Secrets {
+		at := fmt.Sprintf("secrets[%d].", i)
+		m.Secrets = append(m.Secrets, Secret{s.rawSource.check(&f, at, r.Version), s.rawPlacement.check(&f, at, r.UserMode)})
+		secrets = append(secrets, s.Name)
+	}
+	for i, t := range r.Templates {
+		at := fmt.Sprintf("templates[%d].", i)
+		m.Templates = append(m.Templates, Template{t.rawText.check(&f, at), t.rawPlacement.check(&f, at, r.UserMode)})
+		templates = append(templates, t.Name)
+	}
+	f.tree("secrets", secrets)
+	f.tree("templates", templates)
+	if len(templates) > 0 {
+		for i, name := range secrets {
+			if name == "rendered" || strings.HasPrefix(name, "rendered/") {
+				f.add(fmt.Sprintf("secrets[%d].name", i), "%q is in the way of the rendered templates", name)
+			}
+		}
+	}
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (r rawInitrd) check() (*Initrd, error) {
+	var f faults
+	r.rawCommon.check(&f)
+	m := &Initrd{Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName}
+	var secrets, templates []string
+	for i, s := range r.Secrets {
+		m.Secrets = append(m.Secrets, s.check(&f, fmt.Sprintf("secrets[%d].", i), r.Version))
+		secrets = append(secrets, s.Name)
+	}
+	for i, t := range r.Templates {
+		m.Templates = append(m.Templates, t.check(&f, fmt.Sprintf("templates[%d].", i)))
+		templates = append(templates, t.Name)
+	}
+	m.Entries = r.checkEntries(&f, f.unique("secrets", secrets), f.unique("templates", templates))
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s rawSource) check(f *faults, at string, version int) Source {
+	f.name(at+"name", s.Name)
+	f.absolute(at+"sopsFile", s.SopsFile)
+	source := Source{Name: s.Name, SopsFile: s.SopsFile, Format: f.format(at+"format", s.Format), Key: s.Key}
+	switch {
+	case source.Format == Binary:
+		source.Key = "" // a binary file is one value
+	case version == 0 && (source.Format == Dotenv || source.Format == INI):
+		source.Key = "" // the reference installs these whole, and its module always writes a key
+	}
+	return source
+}
+
+func (t rawText) check(f *faults, at string) Text {
+	f.name(at+"name", t.Name)
+	if t.File != "" {
+		f.host(at+"file", t.File)
+	}
+	return Text(t)
+}
+
+func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
+	place := Placement{
+		Path: p.Path, Mode: f.mode(at+"mode", p.Mode), UID: p.UID, GID: p.GID,
+		RestartUnits: p.RestartUnits, ReloadUnits: p.ReloadUnits,
+	}
+	if p.Path != "" {
+		f.place(at+"path", p.Path, userMode)
+	}
+	if p.Owner != nil {
+		place.Owner = *p.Owner
+	}
+	if p.Group != nil {
+		place.Group = *p.Group
+	}
+	f.id(at+"uid", int64(p.UID))
+	f.id(at+"gid", int64(p.GID))
+	return place
+}
+
+// place checks a path that is made at activation; in user mode it may begin with %r.
+func (f *faults) place(field, text string, userMode bool) {
+	if userMode {
+		text = strings.Replace(text, runtimeDir, "/run/user", 1)
+	}
+	f.absolute(field, text)
+	if text == "/" {
+		f.add(field, "cannot be the root directory")
+	}
+}
+
+// unique checks that no name stands twice in a list, and returns where each name stands first.
+func (f *faults) unique(list string, names []string) map[string]int {
+	first := make(map[string]int, len(names))
+	for i, name := range names {
+		if j, ok := first[name]; ok && name != "" {
+			f.add(fmt.Sprintf("%s[%d].name", list, i), "%q is also the name of %s[%d]", name, list, j)
+			continue
+		}
+		first[name] = i
+	}
+	return first
+}
+
+// tree checks that the names of a list can be files of one directory tree: none twice, none below another.
+func (f *faults) tree(list string, names []string) {
+	index := f.unique(list, names)
+	for i, name := range names {
+		for dir := path.Dir(name); dir != "." && dir != "/"; dir = path.Dir(dir) {
+			if j, ok := index[dir]; ok {
+				f.add(fmt.Sprintf("%s[%d].name", list, i), "%q is below %q, which is a file (%s[%d])", name, dir, list, j)
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// faults collects everything that is wrong with a document.
+type faults struct{ all []error }
+
+func (f *faults) add(field, format string, args ...any) {
+	f.all = append(f.all, fmt.Errorf("%s: %w", field, fmt.Errorf(format, args...)))
+}
+
+func (f *faults) err() error { return errors.Join(f.all...) }
+
+// mode checks a mode in octal digits, as chmod(1) takes them.
+func (f *faults) mode(field, text string) fs.FileMode {
+	bits, err := strconv.ParseUint(text, 8, 32)
+	switch {
+	case err != nil && text == "":
+		f.add(field, "missing (for example \"0400\")")
+	case err != nil:
+		f.add(field, "mode %q is not octal", text)
+	case bits > 0o7777:
+		f.add(field, "mode %q is larger than 7777", text)
+	}
+	m := fs.FileMode(bits & 0o777)
+	for bit, flag := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if bits&bit != 0 {
+			m |= flag
+		}
+	}
+	return m
+}
+
+// format checks a format's name. None at all means yaml, as in the reference.
+func (f *faults) format(field, text string) Format {
+	switch format := Format(text); format {
+	case "":
+		return YAML
+	case YAML, JSON, Binary, Dotenv, INI:
+		return format
+	}
+	f.add(field, "unknown format %q (known: binary, dotenv, ini, json, yaml)", text)
+	return YAML
+}
+
+// name checks the name of a secret or template, which becomes a path below the secrets directory.
+func (f *faults) name(field, text string) {
+	switch {
+	case text == "":
+		f.add(field, "missing")
+	case !clean(text) || path.IsAbs(text) || text == "." || strings.HasPrefix(text, "../") || text == "..":
+		f.add(field, "%q cannot be a file name below the secrets directory", text)
+	}
+}
+
+// absolute checks a path on this host.
+func (f *faults) absolute(field, text string) {
+	switch {
+	case text == "":
+		f.add(field, "missing")
+	case !path.IsAbs(text):
+		f.add(field, "%q is not an absolute path", text)
+	case !clean(text):
+		f.add(field, "%q is not a clean path (write %q)", text, path.Clean(text))
+	}
+}
+
+// clean says whether a path has no empty, "." or ".." element and no NUL byte.
+func clean(text string) bool { return path.Clean(text) == text && !strings.Contains(text, "\x00") }
+
+// keySources checks the paths of the key sources.
+func (f *faults) keySources(k KeySources) {
+	paths := func(field string, list []string) {
+		for i, p := range list {
+			f.host(fmt.Sprintf("%s[%d]", field, i), p)
+		}
+	}
+	paths("sshKeyPaths", k.SSHKeyPaths)
+	paths("ageSshKeyPaths", k.AgeSSHKeyPaths)
+	if k.GnuPGHome != "" {
+		f.host("gnupgHome", k.GnuPGHome)
+	}
+	if k.AgeKeyFile != "" {
+		f.host("ageKeyFile", k.AgeKeyFile)
+	}
+}
+
+// host checks a path that is only opened, never made: it need not be clean, and in user mode it may begin with %r.
+func (f *faults) host(field, text string) {
+	switch {
+	case text == "":
+		f.add(field, "missing")
+	case !path.IsAbs(text) && !strings.HasPrefix(text, runtimeDir+"/"):
+		f.add(field, "%q is not an absolute path", text)
+	case strings.Contains(text, "\x00"):
+		f.add(field, "%q has a NUL byte", text)
+	}
+}
+
+// jsonKind names the kind of JSON value that a Go type is decoded from.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	default:
+		return "a whole number"
+	}
+}
