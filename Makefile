@@ -1,0 +1,58 @@
+# `make` alone prints what can be done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build test unit fuzz vm vm-all demo lint bench cover clean
+
+cache := $(or $(SOPS_INITRD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sops-initrd)
+# Go as scripts/setup brought it, where the machine has none that is new enough.
+export PATH := $(cache)/go/bin:$(PATH)
+
+FUZZTIME ?= 5s
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+
+setup: ## install Debian packages (root), fetch Go and a kernel, where they are missing
+	@scripts/setup
+
+build: ## the programs, into build/bin
+	mkdir -p build/bin
+	go build -trimpath -o build/bin/ ./cmd/...
+
+test: setup ## everything: unit, script and differential tests, a short fuzz run, kernels in QEMU
+	@scripts/run-tests
+
+unit: ## the Go tests that need neither QEMU nor anything installed
+	go test $$(go list ./... | grep -v /vmtests)
+
+fuzz: ## each fuzz target for FUZZTIME (5s)
+	@scripts/run-fuzz $(FUZZTIME)
+
+vm: setup ## the tests that boot kernels in QEMU
+	go test -v -count=1 -timeout 30m ./vmtests/...
+
+vm-all: setup ## the same with every long case and kernel
+	@VMTESTS_ALL=1 scripts/setup
+	VMTESTS_ALL=1 go test -v -count=1 -timeout 4h ./vmtests/...
+
+demo: setup ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
+	@go run ./vmtests/demo $(if $(KEEP),-keep)
+
+lint: ## gofmt, vet, golangci-lint (pinned)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z $$unformatted ]] || { echo "gofmt -w $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go run $(GOLANGCI) run ./...
+
+bench: ## benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## coverage of the tests without QEMU, into build/cover.html
+	mkdir -p build
+	go test -coverprofile build/cover.out $$(go list ./... | grep -v /vmtests)
+	go tool cover -html build/cover.out -o build/cover.html
+
+clean: ## what was built here; the cache of kernels stays
+	rm -rf build result result-*
