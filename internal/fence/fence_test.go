@@ -1,0 +1,110 @@
+// Package fence holds the module to its import rules where golangci-lint is not installed: the four that matter most, over what
+// `go list` says. .golangci.yml has all of them.
+package fence
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "sops-initrd"
+	sops   = "github.com/getsops/sops/v3"
+)
+
+type pkg struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string // of the package itself, tests excluded
+	Deps       []string // everything below it
+}
+
+// in tells whether p is the package path or lies below it.
+func in(p, path string) bool { return p == path || strings.HasPrefix(p, path+"/") }
+
+func load(t *testing.T) map[string]pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Standard,Imports,Deps", module+"/...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v: %s", err, stderr.Bytes())
+	}
+	all := map[string]pkg{}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[p.ImportPath] = p
+	}
+	if len(all) < 100 {
+		t.Fatalf("go list named %d packages only", len(all))
+	}
+	return all
+}
+
+func TestImports(t *testing.T) {
+	all := load(t)
+	own := func(yield func(pkg) bool) {
+		for path, p := range all {
+			// internal/deps exists to import what nobody imports yet.
+			if in(path, module) && path != module+"/internal/deps" && !yield(p) {
+				return
+			}
+		}
+	}
+
+	t.Run("only sopsfile and keyring import sops", func(t *testing.T) {
+		allowed := []string{module + "/internal/sopsfile", module + "/internal/keyring"}
+		for p := range own {
+			for _, imp := range p.Imports {
+				if in(imp, sops) && !slices.Contains(allowed, p.ImportPath) {
+					t.Errorf("%s imports %s", p.ImportPath, imp)
+				}
+			}
+		}
+	})
+
+	t.Run("initrd knows nothing of sops or manifests", func(t *testing.T) {
+		for _, dep := range all[module+"/initrd"].Deps {
+			for _, never := range []string{sops, module + "/internal/install", module + "/internal/manifest", module + "/internal/resolve"} {
+				if in(dep, never) {
+					t.Errorf("initrd depends on %s", dep)
+				}
+			}
+		}
+	})
+
+	t.Run("manifest, template and cli need the standard library only", func(t *testing.T) {
+		for _, path := range []string{module + "/internal/manifest", module + "/internal/template", module + "/internal/cli"} {
+			for _, dep := range all[path].Deps {
+				d := all[dep]
+				if !d.Standard && !in(dep, "golang.org/x/sys") && !in(dep, module+"/internal/cli") {
+					t.Errorf("%s depends on %s", path, dep)
+				}
+			}
+		}
+	})
+
+	t.Run("nobody imports a command", func(t *testing.T) {
+		for p := range own {
+			for _, imp := range p.Imports {
+				if in(imp, module+"/cmd") {
+					t.Errorf("%s imports %s", p.ImportPath, imp)
+				}
+			}
+		}
+	})
+}
