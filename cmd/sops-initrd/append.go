@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"sops-initrd/initrd"
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/hook"
+	"sops-initrd/internal/record"
+)
+
+func appendCommand(e cli.Env) *cobra.Command {
+	o := hookOptions(e)
+	var manifest string
+	c := &cobra.Command{
+		Use:   "append --manifest MANIFEST [--base PRISTINE] IMAGE",
+		Short: "Install the secrets of a manifest into an image, all or nothing",
+		Long: `append decrypts what the entries of MANIFEST need and puts it at the end of IMAGE, in place of what an earlier run put
+there. IMAGE need not exist: some boot loaders pass a name and load the file as a second initrd.
+
+Everything is decrypted and built in memory first; when anything fails, IMAGE stays exactly as it was. Unchanged content
+writes nothing. Changed content is written beside IMAGE and takes its place in one step, on disk before append returns.
+
+With --base, IMAGE is compared with the initrd it was made from: whatever was appended behind it is cut, a truncated copy is
+repaired, and an image that is something else is an error.
+
+When MANIFEST cannot be decrypted any more (an old generation after its keys were changed), a segment of the same inputs that
+this host installed earlier is kept, from IMAGE itself or from the file that the boot loader is about to replace with it, and a
+warning says so. What counts as installed by this host is recorded below --state.`,
+		Example: `  # what a boot loader calls, on its copy of the initrd
+  sops-initrd append --manifest /nix/store/…-manifest-initrd.json --base /nix/store/…-initrd/initrd /boot/EFI/nixos/…-initrd.efi
+
+  # a second initrd, for a loader that takes several
+  sops-initrd append --manifest manifest-initrd.json /boot/secrets.img`,
+		Args: operand("image"),
+		RunE: func(c *cobra.Command, args []string) error {
+			out, err := hook.Append(c.Context(), manifest, args[0], *o)
+			if err != nil {
+				return err
+			}
+			if out.Action != initrd.Unchanged {
+				fmt.Fprintln(e.Stdout, sentence(args[0], out, "is", "was"))
+			}
+			return nil
+		},
+	}
+	manifestFlag(c, &manifest)
+	required(c, "manifest")
+	applyFlags(c, o)
+	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	return c
+}
+
+// hookOptions are options that warn on standard error and look variables up in the environment.
+func hookOptions(e cli.Env) *hook.Options {
+	return &hook.Options{
+		Getenv: e.Getenv,
+		Warn: func(text string, hints ...string) {
+			cli.Warn(e, program, "%s", text)
+			for _, h := range hints {
+				fmt.Fprintf(e.Stderr, "%s: hint: %s\n", program, h)
+			}
+		},
+	}
+}
+
+func manifestFlag(c *cobra.Command, manifest *string) {
+	c.Flags().StringVarP(manifest, "manifest", "m", "", "initrd `manifest` (JSON) that says what goes where")
+	_ = c.MarkFlagFilename("manifest", "json")
+}
+
+// applyFlags are the flags of append and plan.
+func applyFlags(c *cobra.Command, o *hook.Options) {
+	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
+	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then tear it)")
+	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
+	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
+}

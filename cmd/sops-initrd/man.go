@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"sops-initrd/internal/cli"
+)
+
+// manCommand writes the manual pages; packages call it when they are built.
+func manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write the manual pages into a directory",
+		Hidden: true,
+		Args:   operand("directory"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // manual pages are for everybody
+				return err
+			}
+			undated := time.Unix(0, 0).UTC() // the same pages from every build
+			if err := doc.GenManTree(c.Root(), &doc.GenManHeader{
+				Section: "8", Source: program + " " + cli.Version(), Manual: "System Administration", Date: &undated,
+			}, args[0]); err != nil {
+				return fmt.Errorf("write manual pages: %w", err)
+			}
+			return nil
+		},
+	}
+}

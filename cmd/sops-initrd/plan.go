@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sops-initrd/initrd"
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/hook"
+	"sops-initrd/internal/record"
+)
+
+// planReport is what plan prints with --json.
+type planReport struct {
+	Image    string        `json:"image"`
+	Action   initrd.Action `json:"action"`
+	InPlace  bool          `json:"inPlace"`
+	Salvaged bool          `json:"salvaged"`
+	OldSize  int64         `json:"oldSize"` // -1 when the image does not exist
+	Size     int64         `json:"size"`
+	Segment  int64         `json:"segment"` // bytes
+	Cut      int64         `json:"cut"`     // bytes behind the base that go away
+	Written  int64         `json:"written"`
+	Entries  []hook.Entry  `json:"entries"`
+}
+
+func planCommand(e cli.Env) *cobra.Command {
+	o := hookOptions(e)
+	var manifest string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "plan --manifest MANIFEST [--base PRISTINE] IMAGE",
+		Short: "Say what append would change, and write nothing",
+		Long: `plan makes all the decisions of append, decryption included, and says what would come of them: how IMAGE would change and
+which entries it would have. It writes nothing and prints no value. What would make append fail makes plan fail.`,
+		Example: `  sops-initrd plan --manifest manifest-initrd.json /boot/EFI/nixos/…-initrd.efi
+  sops-initrd plan --manifest manifest-initrd.json --json /boot/secrets.img`,
+		Args: operand("image"),
+		RunE: func(c *cobra.Command, args []string) error {
+			out, err := hook.Plan(c.Context(), manifest, args[0], *o)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(e.Stdout, planReport{
+					Image: args[0], Action: out.Action, InPlace: out.InPlace, Salvaged: out.Salvaged, OldSize: out.OldSize, Size: out.Size,
+					Segment: out.Length, Cut: out.Cut, Written: out.Written, Entries: out.Entries,
+				})
+			}
+			fmt.Fprintln(e.Stdout, sentence(args[0], out, "would be", "would be"))
+			return printEntries(e.Stdout, out.Entries)
+		},
+	}
+	manifestFlag(c, &manifest)
+	required(c, "manifest")
+	applyFlags(c, o)
+	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func jsonFlag(c *cobra.Command, asJSON *bool) {
+	c.Flags().BoolVar(asJSON, "json", false, "print the result as JSON")
+}
+
+// sentence says what happened to an image, or would.
+func sentence(image string, o *hook.Outcome, is, was string) string {
+	text := fmt.Sprintf("%s: %s %s", image, was, o.Action)
+	switch {
+	case o.Action == initrd.Unchanged:
+		return fmt.Sprintf("%s: %s unchanged", image, is)
+	case o.Action == initrd.Removed:
+		return text + fmt.Sprintf(": the manifest has no entries, %d bytes of secrets go", o.Cut)
+	}
+	text += fmt.Sprintf(": %s, %d bytes of %d", count(len(o.Entries), "entry", "entries"), o.Length, o.Size)
+	if o.InPlace {
+		text += ", in place"
+	}
+	if o.Salvaged {
+		text += ", from an earlier installation"
+	}
+	return text
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func printEntries(w io.Writer, entries []hook.Entry) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, e := range entries {
+		fmt.Fprintf(t, "  %s\t%d:%d\t%s\t%s\n", e.Mode, e.UID, e.GID, e.Path, e.From)
+	}
+	return t.Flush()
+}

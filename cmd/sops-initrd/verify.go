@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/hook"
+)
+
+// verifyReport is what verify prints with --json.
+type verifyReport struct {
+	Image string     `json:"image"`
+	OK    bool       `json:"ok"`
+	State hook.State `json:"state"`
+}
+
+func verifyCommand(e cli.Env) *cobra.Command {
+	o := hookOptions(e)
+	var manifest string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "verify [--manifest MANIFEST] IMAGE",
+		Short: "Say whether an image ends in a whole segment of ours, and in that of a manifest",
+		Long: `verify answers by its exit status, and in words on standard output: 0 when IMAGE ends in a whole segment of secrets, 1 when it
+does not. With --manifest the segment must also be the one of MANIFEST as its sops files are now; that is found out without
+decrypting anything, so no key is needed. A manifest without entries wants no segment.`,
+		Example: `  sops-initrd verify /boot/EFI/nixos/…-initrd.efi
+  sops-initrd verify --manifest /run/current-system/manifest-initrd.json /boot/secrets.img || echo "reinstall the boot loader"`,
+		Args: operand("image"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			state, wanted, err := hook.Verify(manifest, args[0], *o)
+			if err != nil {
+				return err
+			}
+			fine := state.Fine(wanted)
+			if asJSON {
+				err = printJSON(e.Stdout, verifyReport{args[0], fine, state})
+			} else {
+				_, err = fmt.Fprintf(e.Stdout, "%s: %s\n", args[0], answer(state, manifest, wanted))
+			}
+			if err == nil && !fine {
+				return cli.ErrFailed
+			}
+			return err
+		},
+	}
+	manifestFlag(c, &manifest)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func answer(s hook.State, manifest string, wanted bool) string {
+	switch s {
+	case hook.Whole:
+		if manifest == "" {
+			return "whole"
+		}
+		return "whole, and that of " + manifest
+	case hook.Missing:
+		if !wanted {
+			return "no secrets, as " + manifest + " wants"
+		}
+		return "no secrets of ours at its end"
+	case hook.Damaged:
+		return "the secrets are damaged"
+	case hook.Unknown:
+		return "the secrets have a version that this program does not know"
+	case hook.Surplus:
+		return "has secrets, but " + manifest + " wants none"
+	default:
+		return "stale: made of other inputs than " + manifest + " has now"
+	}
+}

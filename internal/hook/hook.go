@@ -1,0 +1,146 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"sops-initrd/initrd"
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/resolve"
+)
+
+// Options say how a manifest is brought into an image.
+type Options struct {
+	// Base is the pristine initrd that the image was made from; "" when it is not known.
+	Base string
+	// AllowInPlace permits overwriting the tail of an image when there is no room for a second copy of it.
+	AllowInPlace bool
+	// AllowLooseKeys accepts SSH private keys with modes that sshd refuses.
+	AllowLooseKeys bool
+	// State is the directory of the records of what this host installed.
+	State string
+	// Installed is the directory to which the loader copies the image afterwards, when that is not where the image is.
+	Installed string
+	// Getenv looks up the variables that the caller set on purpose for sops.
+	Getenv func(string) string
+	// Warn is called with conditions under which the run still does what was asked.
+	Warn func(text string, hints ...string)
+}
+
+func (o Options) image() initrd.Options {
+	return initrd.Options{Base: o.Base, AllowInPlace: o.AllowInPlace}
+}
+
+// job is a manifest whose files on this host have been read: all of it but what is in sops files.
+type job struct {
+	manifest *manifest.Initrd
+	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
+}
+
+// read reads a manifest and the files of this host that it names. Without a job the manifest itself is at fault; with a job
+// and an error there are sources that cannot be read.
+func read(path string, o Options) (*job, error) {
+	m, err := manifest.ReadInitrd(path)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{manifest: m, sources: make(map[int][]initrd.Entry)}
+	var faults []error
+	for i, e := range m.Entries {
+		if e.Source == "" {
+			continue
+		}
+		entries, warnings, err := sourceEntries(e)
+		for _, fault := range split(err) {
+			faults = append(faults, fmt.Errorf("entry %s: %w", e.Path, fault))
+		}
+		for _, w := range warnings {
+			o.Warn("entry " + e.Path + ": " + w)
+		}
+		j.sources[i] = entries
+	}
+	return j, errors.Join(faults...)
+}
+
+// Check validates a manifest and the sops files it names without any key and without the files of this host: for builds.
+func Check(path string) (*manifest.Initrd, error) {
+	m, err := manifest.ReadInitrd(path)
+	if err != nil {
+		return nil, err
+	}
+	// All secrets of the list, also those that no entry uses yet: a fault in them is better found now.
+	all := resolve.Request{Keys: m.Keys, Secrets: m.Secrets, Templates: m.Templates, Placeholders: m.Placeholders}
+	return m, resolve.Check(all, resolve.CheckSopsFile)
+}
+
+// values decrypts and renders what the entries need.
+func (j *job) values(ctx context.Context, o Options) (*resolve.Result, error) {
+	req := needed(j.manifest)
+	req.Getenv = o.Getenv
+	result := resolve.Run(ctx, req)
+	return result, result.Err()
+}
+
+// segment makes the segment of all entries, in memory.
+func (j *job) segment(values *resolve.Result, inputs initrd.Digest, o Options) (*initrd.Segment, error) {
+	var entries []initrd.Entry
+	for i, e := range j.manifest.Entries {
+		switch {
+		case e.Secret != "":
+			entries = append(entries, valueEntry(e, values.Secrets[e.Secret]))
+		case e.Template != "":
+			entries = append(entries, valueEntry(e, values.Templates[e.Template]))
+		default:
+			entries = append(entries, j.sources[i]...)
+		}
+	}
+	if err := j.checkKeys(entries, o); err != nil {
+		return nil, err
+	}
+	return initrd.NewSegment(entries, inputs)
+}
+
+func valueEntry(e manifest.Entry, v resolve.Value) initrd.Entry {
+	return initrd.Entry{Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID, Data: v.Data}
+}
+
+// checkKeys refuses SSH private keys that sshd would not load. Where the mode is not the manifest's but that of a file on this
+// host, it only warns: NixOS sets the mode of such host keys before it starts sshd.
+func (j *job) checkKeys(entries []initrd.Entry, o Options) error {
+	if o.AllowLooseKeys {
+		return nil
+	}
+	inherited := make(map[string]bool)
+	for i, list := range j.sources {
+		for _, e := range list {
+			inherited[e.Path] = j.manifest.Entries[i].Mode == nil
+		}
+	}
+	var faults []error
+	for _, e := range entries {
+		if !e.Mode.IsRegular() || !looseKey(e.Data, e.Mode) {
+			continue
+		}
+		text := fmt.Sprintf("entry %s: an SSH private key with mode %#o, which sshd does not load", e.Path, e.Mode.Perm())
+		if inherited[e.Path] {
+			o.Warn(text)
+			continue
+		}
+		faults = append(faults, cli.WithHint(errors.New(text), `give it mode "0400", or say --allow-loose-keys if no sshd reads it`))
+	}
+	return errors.Join(faults...)
+}
+
+// split takes joined errors apart.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only a join itself is taken apart
+		return slices.Clone(joined.Unwrap())
+	}
+	return []error{err}
+}

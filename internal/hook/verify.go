@@ -1,0 +1,62 @@
+package hook
+
+import (
+	"errors"
+
+	"sops-initrd/initrd"
+)
+
+// State says what an image holds of ours.
+type State string
+
+// The states of an image.
+const (
+	Whole   State = "whole"   // it ends in a whole segment of ours; with a manifest, in the one of that manifest
+	Missing State = "missing" // it has no segment of ours
+	Damaged State = "damaged" // the segment is torn or was changed
+	Unknown State = "unknown" // the segment has a version that this program does not know
+	Stale   State = "stale"   // the segment is whole, but was made of other inputs than the manifest has now
+	Surplus State = "surplus" // the segment is whole, but the manifest wants none
+)
+
+// Fine says whether the image is as it should be: whole, or without a segment where the manifest wants none.
+func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
+
+// Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
+// compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
+func Verify(manifestPath, image string, o Options) (state State, wanted bool, err error) {
+	var want *initrd.Digest
+	wanted = true
+	if manifestPath != "" {
+		j, err := read(manifestPath, o)
+		if err != nil {
+			return "", false, err
+		}
+		inputs, err := j.inputs()
+		if err != nil {
+			return "", false, err
+		}
+		want, wanted = &inputs, len(j.manifest.Entries) > 0
+	}
+	f, size, err := OpenImage(image)
+	if err != nil {
+		return "", wanted, err
+	}
+	defer f.Close()
+	err = initrd.Verify(f, size, want)
+	switch {
+	case errors.Is(err, initrd.ErrNoSegment):
+		return Missing, wanted, nil
+	case errors.Is(err, initrd.ErrDamaged):
+		return Damaged, wanted, nil
+	case errors.Is(err, initrd.ErrVersion):
+		return Unknown, wanted, nil
+	case errors.Is(err, initrd.ErrStale) && wanted:
+		return Stale, wanted, nil
+	case err == nil && wanted:
+		return Whole, wanted, nil
+	case err == nil, errors.Is(err, initrd.ErrStale):
+		return Surplus, wanted, nil
+	}
+	return "", wanted, err
+}
