@@ -60,6 +60,9 @@ func hookOptions(e cli.Env) *hook.Options {
 		Warn: func(text string, hints ...string) {
 			cli.Warn(e, program, "%s", text)
 			for _, h := range hints {
+				if h == "" {
+					continue
+				}
 				fmt.Fprintf(e.Stderr, "%s: hint: %s\n", program, h)
 			}
 		},

@@ -79,16 +79,9 @@ func (o Options) apply(ctx context.Context, manifestPath, image string, to chang
 	}
 	outcome.Result, err = to(image, segment, o.image())
 	for _, w := range outcome.Warnings {
-		o.Warn(w.Text, hints(w)...)
+		o.Warn(w.Text, w.Hint)
 	}
 	return outcome, err
-}
-
-func hints(w initrd.Warning) []string {
-	if w.Hint == "" {
-		return nil
-	}
-	return []string{w.Hint}
 }
 
 // installedDir is the directory in which the loader looks for the image.

@@ -26,7 +26,7 @@ type Options struct {
 	Installed string
 	// Getenv looks up the variables that the caller set on purpose for sops.
 	Getenv func(string) string
-	// Warn is called with conditions under which the run still does what was asked.
+	// Warn is called with conditions under which the run still does what was asked. Empty hints are none.
 	Warn func(text string, hints ...string)
 }
 
