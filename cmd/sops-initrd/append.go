@@ -47,9 +47,9 @@ warning says so. What counts as installed by this host is recorded below --state
 		},
 	}
 	manifestFlag(c, &manifest)
-	required(c, "manifest")
 	applyFlags(c, o)
 	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	required(c, "manifest", "state")
 	return c
 }
 

@@ -55,10 +55,10 @@ which entries it would have. It writes nothing and prints no value. What would m
 		},
 	}
 	manifestFlag(c, &manifest)
-	required(c, "manifest")
 	applyFlags(c, o)
 	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
 	jsonFlag(c, &asJSON)
+	required(c, "manifest", "state")
 	return c
 }
 

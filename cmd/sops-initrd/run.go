@@ -37,12 +37,13 @@ again replaces that segment, never adds a second one, and an image is either cha
 
 Exit status: 0 when done (for verify: yes), 1 when something failed (for verify: no), 2 when the command line is wrong.
 Results go to standard output, everything else to standard error.`,
-		Version:           cli.Version(),
-		Args:              noCommand,
-		RunE:              func(c *cobra.Command, _ []string) error { return missingCommand(c) },
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		DisableAutoGenTag: true,
+		Version:                    cli.Version(),
+		SuggestionsMinimumDistance: 2,
+		Args:                       noCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return missingCommand(c) },
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		DisableAutoGenTag:          true,
 	}
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
@@ -54,6 +55,9 @@ Results go to standard output, everything else to standard error.`,
 	root.AddCommand(
 		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), manCommand(),
 	)
+	for _, c := range root.Commands() {
+		c.DisableFlagsInUseLine = true
+	}
 	return root
 }
 

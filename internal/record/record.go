@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sops-initrd/internal/atomicfile"
 )
 
 // DefaultDir is where a host keeps its records.
@@ -71,7 +73,7 @@ func (s *Store) Add(sum Sum, dir string) error {
 	if err != nil {
 		return err
 	}
-	return replace(name, append(data, '\n'))
+	return write(name, append(data, '\n'))
 }
 
 // Has says whether this host noted that it installed the segment with this sum in the directory dir. Records that others
@@ -198,4 +200,11 @@ func readNote(name string) (n note, err error) {
 		return note{}, fmt.Errorf("record %s: %w", name, err)
 	}
 	return n, nil
+}
+
+func write(name string, data []byte) error {
+	if err := atomicfile.WriteFile(atomicfile.OS(), name, data, atomicfile.Attr{Mode: 0o600, UID: -1, GID: -1}); err != nil {
+		return fmt.Errorf("write record: %w", err)
+	}
+	return nil
 }

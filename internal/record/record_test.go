@@ -152,7 +152,7 @@ func TestStore_pruneKeeps(t *testing.T) {
 		if err := os.MkdirAll(s.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := replace(filepath.Join(s.dir, n.fileName()), []byte(`{"version":1,"segment":"`+n.Segment+`","dir":"`+n.Dir+`","mount":"`+n.Mount+`"}`)); err != nil {
+		if err := write(filepath.Join(s.dir, n.fileName()), []byte(`{"version":1,"segment":"`+n.Segment+`","dir":"`+n.Dir+`","mount":"`+n.Mount+`"}`)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Prune(func(string) (map[Sum]bool, error) { return map[Sum]bool{}, nil }); err != nil {
