@@ -84,6 +84,11 @@ func (t *Tree) Program(name string) {
 // ProgramAs adds the program file as name, and its libraries at their own paths.
 func (t *Tree) ProgramAs(name, file string) {
 	t.Copy(name, file)
+	t.Libraries(file)
+}
+
+// Libraries adds the libraries of the program file, each at its own path; none for a static program.
+func (t *Tree) Libraries(file string) {
 	out, err := exec.Command("ldd", file).CombinedOutput()
 	if err != nil {
 		if !bytes.Contains(out, []byte("not a dynamic executable")) {

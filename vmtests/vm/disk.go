@@ -1,0 +1,100 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// luksMiB is the room in front of the file system that LUKS2 gets when a disk is encrypted in place.
+const luksMiB = 4
+
+// pbkdf keeps emulated guests from deriving keys for minutes; the keys of tests are random.
+var pbkdf = []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
+
+// MakeExt4 makes a file system that holds the tree, in a file; no mount is needed. Owners are those of the caller.
+func MakeExt4(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
+	dir, err := os.MkdirTemp(filepath.Dir(file), "tree")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := tree.Populate(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(file); err != nil {
+		return err
+	}
+	_, err = Output(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", dir, file, fmt.Sprintf("%dM", sizeMiB)))
+	return err
+}
+
+// EncryptDisk turns the file system in file into a LUKS2 disk that opens with key; the device mapper is not needed. The file
+// grows by a few MiB. The key goes through a pipe.
+func EncryptDisk(ctx context.Context, file string, key []byte) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if err := os.Truncate(file, info.Size()+luksMiB<<20); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "cryptsetup", append(pbkdf, "reencrypt", "--encrypt", "-q", "--type", "luks2",
+		"--reduce-device-size", fmt.Sprintf("%dM", luksMiB), "--key-file", "-", file)...)
+	cmd.Stdin = bytes.NewReader(key)
+	if _, err := Output(cmd); err != nil {
+		return err
+	}
+	return CheckKey(ctx, file, key)
+}
+
+// AddKey gives the LUKS disk one more slot, for key. old opens it already.
+func AddKey(ctx context.Context, file string, old, key []byte) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	// A pipe holds 64 KiB, so this write does not wait for a reader.
+	_, err = w.Write(key)
+	if closed := w.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "cryptsetup", append(pbkdf, "luksAddKey", "-q", "--key-file", "-", file, "/dev/fd/3")...)
+	cmd.Stdin = bytes.NewReader(old)
+	cmd.ExtraFiles = []*os.File{r}
+	if _, err := Output(cmd); err != nil {
+		return err
+	}
+	return CheckKey(ctx, file, key)
+}
+
+// CheckKey returns an error unless key opens a slot of the LUKS disk.
+func CheckKey(ctx context.Context, file string, key []byte) error {
+	cmd := exec.CommandContext(ctx, "cryptsetup", "open", "--test-passphrase", "--key-file", "-", file)
+	cmd.Stdin = bytes.NewReader(key)
+	_, err := Output(cmd)
+	return err
+}
+
+// Output runs a command and returns its standard output; what it said on standard error is part of the error.
+func Output(cmd *exec.Cmd) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
+
+// Virtio returns the arguments that give a machine the raw disk image file as its next virtio disk, /dev/vda first.
+func Virtio(file string) []string {
+	return []string{"-drive", "file=" + file + ",format=raw,if=virtio,cache=unsafe"}
+}
