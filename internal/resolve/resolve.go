@@ -1,15 +1,16 @@
-// Package resolve is the half of the road that activation and the initrd share: from the secrets and templates of a
-// manifest to their values.
-//
-// Every sops file is read and decrypted once, whatever the number of its secrets. Every secret and template stands for
-// itself: one that cannot be had has an error of its own and does not touch the others.
 package resolve
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"sops-initrd/internal/keyring"
 	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/sopsfile"
+	"sops-initrd/internal/template"
 )
 
 // Request is what is wanted: the part of a manifest that decides values.
@@ -22,6 +23,8 @@ type Request struct {
 	UserMode bool
 	// Getenv looks up the variables that the caller set on purpose for sops (SOPS_AGE_KEY and so on).
 	Getenv func(string) string
+	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means 30 s.
+	Timeout time.Duration
 }
 
 // Value is the plaintext of one secret or template, or the reason why there is none. Of Data and Err exactly one counts.
@@ -36,31 +39,186 @@ type Result struct {
 	Templates map[string]Value
 	// Notes are messages for people about the keys that were imported, in the order of the key sources.
 	Notes []string
+	// Warnings are conditions under which everything that was asked was still done, such as an agent that could not be ended.
+	Warnings []string
+
+	err error
 }
 
 // Err joins the faults of all secrets and templates, in the order of the request; it is nil when all have a value. A fault that
 // several secrets share (their sops file cannot be decrypted) is one error that names them.
-func (r *Result) Err() error { return errors.New("resolve: not implemented") }
+func (r *Result) Err() error { return r.err }
+
+// workers is how many files are decrypted at a time: RSA keys make it pay, and the machines have at least two cores.
+const workers = 2
 
 // Run decrypts and renders everything of the request. The result always has all names; ctx ends waiting for programs
 // and key services.
-func Run(ctx context.Context, req Request) *Result { return nil }
+func Run(ctx context.Context, req Request) *Result {
+	result := &Result{Secrets: make(map[string]Value, len(req.Secrets)), Templates: make(map[string]Value, len(req.Templates))}
+	ring := keyring.Open(req.ringConfig())
+	files := group(req.Secrets)
+	var workGroup errgroup.Group
+	workGroup.SetLimit(workers)
+	for _, f := range files {
+		workGroup.Go(func() error {
+			f.decrypt(ctx, ring, req.timeout())
+			return nil
+		})
+	}
+	_ = workGroup.Wait() // the workers keep their errors
+	if err := ring.Close(); err != nil {
+		result.Warnings = append(result.Warnings, err.Error())
+	}
+	var all faults
+	told := make(map[*file]error)
+	byName := filesByName(files)
+	for _, s := range req.Secrets {
+		f := byName[s.Name]
+		value := f.values[s.Name]
+		switch {
+		case f.fault != nil:
+			if told[f] == nil {
+				told[f] = f.explain(ring)
+				all.add(told[f])
+			}
+			value = Value{Err: told[f]}
+		case value.Err != nil:
+			value.Err = fmt.Errorf("secret %q: %s: %w", s.Name, s.SopsFile, value.Err)
+			all.add(value.Err)
+		}
+		result.Secrets[s.Name] = value
+	}
+	result.render(req, &all)
+	result.err = all.err()
+	result.Notes = notes(ring)
+	return result
+}
 
-// Level says how far Check looks.
-type Level int
+func (req Request) timeout() time.Duration {
+	if req.Timeout == 0 {
+		return keyring.DefaultTimeout
+	}
+	return req.Timeout
+}
 
-// The levels of Check.
-const (
-	CheckManifest Level = iota // nothing beyond the manifest: placeholders of templates
-	CheckSopsFile              // the sops files as well: format, metadata, keys; no decryption
-)
+func (req Request) ringConfig() keyring.Config {
+	return keyring.Config{Keys: req.Keys, UserMode: req.UserMode, Getenv: req.Getenv, Timeout: req.timeout()}
+}
 
-// Check looks, without any key, for faults that a build can find, and joins them.
-func Check(req Request, level Level) error { return errors.New("resolve: not implemented") }
+// file is one sops file of a request with all the secrets in it.
+type file struct {
+	path    string
+	format  manifest.Format
+	secrets []manifest.Source
 
-// Inputs writes to w, in a canonical form, everything of the request that decides the values: the encrypted values that
-// the secrets need, the templates' texts, the placeholders in use. It needs no key. Equal inputs write equal bytes; sops files that
-// were only re-encrypted for other recipients write the same bytes as before.
-func Inputs(req Request, w interface{ Write([]byte) (int, error) }) error {
-	return errors.New("resolve: not implemented")
+	opened   *sopsfile.File
+	attempts []sopsfile.Attempt
+	values   map[string]Value
+	fault    error // why there is no value at all
+}
+
+// place is what makes two secrets be of the same file.
+type place struct {
+	path   string
+	format manifest.Format
+}
+
+func placeOf(s manifest.Source) place { return place{s.SopsFile, s.Format} }
+
+func (f *file) names() []string {
+	var names []string
+	for _, s := range f.secrets {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// group collects the secrets of each file, in the order in which the files are first named.
+func group(secrets []manifest.Source) []*file {
+	byPlace := make(map[place]*file)
+	var files []*file
+	for _, s := range secrets {
+		at := placeOf(s)
+		f := byPlace[at]
+		if f == nil {
+			f = &file{path: s.SopsFile, format: s.Format}
+			byPlace[at] = f
+			files = append(files, f)
+		}
+		f.secrets = append(f.secrets, s)
+	}
+	return files
+}
+
+func filesByName(files []*file) map[string]*file {
+	byName := make(map[string]*file)
+	for _, f := range files {
+		for _, s := range f.secrets {
+			byName[s.Name] = f
+		}
+	}
+	return byName
+}
+
+func (f *file) decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Duration) {
+	f.values = make(map[string]Value, len(f.secrets))
+	var plain *sopsfile.Plain
+	f.opened, f.fault = sopsfile.Open(f.path, f.format)
+	if f.fault == nil {
+		plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring, timeout)
+	}
+	if f.fault != nil {
+		return
+	}
+	for _, s := range f.secrets {
+		data, err := plain.Value(s.Key)
+		f.values[s.Name] = Value{data, err}
+	}
+}
+
+// notes says which keys were imported.
+func notes(ring *keyring.Ring) []string {
+	var all []string
+	for _, id := range ring.Identities() {
+		for _, r := range id.Recipients {
+			all = append(all, fmt.Sprintf("%s is the %s key of %s", id.Source, id.Type, r))
+		}
+		if len(id.Recipients) == 0 {
+			all = append(all, fmt.Sprintf("%s has a key: %s", id.Source, id.Type))
+		}
+	}
+	return all
+}
+
+// render renders the templates, each of which fails alone.
+func (r *Result) render(req Request, all *faults) {
+	set := template.New(req.Placeholders)
+	for _, t := range req.Templates {
+		text, names, err := readTemplate(set, t, req.known())
+		if err == nil {
+			err = r.missing(names)
+		}
+		if err != nil {
+			err = fmt.Errorf("template %q: %w", t.Name, err)
+			all.add(err)
+			r.Templates[t.Name] = Value{Err: err}
+			continue
+		}
+		r.Templates[t.Name] = Value{Data: set.Render(text, func(name string) []byte { return r.Secrets[name].Data })}
+	}
+}
+
+// missing says which of the secrets that a template needs have no value.
+func (r *Result) missing(names []string) error {
+	var missing []string
+	for _, name := range names {
+		if r.Secrets[name].Err != nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s could not be decrypted", list(missing))
 }

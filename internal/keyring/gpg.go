@@ -1,0 +1,171 @@
+package keyring
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// gpg opens data keys with the keys of a GnuPG home, through the gpg program: they may be on a card, or in an agent that asks
+// for a passphrase.
+type gpg struct {
+	binary  string
+	home    string // empty: gpg's own default
+	timeout time.Duration
+
+	listed    bool // keys was filled
+	listFault error
+	keys      map[string]bool // IDs of 16 digits and fingerprints of the secret keys, with subkeys
+	started   bool            // there was no agent before: the one that runs now is ours
+}
+
+// newGPG is nil where no home may be used: below $HOME nothing is looked at unless the user asks for it.
+func newGPG(c Config, r *Ring) *gpg {
+	g := &gpg{binary: "gpg", home: c.Keys.GnuPGHome, timeout: c.Timeout}
+	if g.home == "" {
+		g.home = c.Getenv(envGPGHome)
+	}
+	binary := c.Getenv(envGPG)
+	if binary != "" {
+		g.binary = binary
+	}
+	if g.home == "" && binary == "" && !c.UserMode {
+		return nil
+	}
+	if info, err := os.Stat(g.home); g.home != "" && (err != nil || !info.IsDir()) {
+		r.skip(g.home, "no such directory")
+		return nil
+	}
+	return g
+}
+
+func (g *gpg) name() string {
+	if g.home != "" {
+		return g.home
+	}
+	return g.binary
+}
+
+func (g *gpg) args(args ...string) []string {
+	all := []string{"--batch", "--no-tty"}
+	if g.home != "" {
+		all = append(all, "--homedir", g.home)
+	}
+	return append(all, args...)
+}
+
+// open runs gpg for a message that may be for one of its keys.
+func (g *gpg) open(ctx context.Context, r *Ring, s Sealed) ([]byte, string, error) {
+	if !g.listed {
+		g.listed = true
+		g.list(ctx, r)
+	}
+	if g.listFault != nil {
+		return nil, "", g.listFault
+	}
+	if g.keys != nil && !g.mayOpen(s.Data) {
+		return nil, "", ErrNoMatch
+	}
+	plain, complaints, err := run(ctx, g.timeout, program{g.binary, g.args("--decrypt"), s.Data, nil})
+	switch {
+	case err != nil:
+		return nil, "", fmt.Errorf("%w%s", err, said(complaints))
+	case len(plain) == 0:
+		// gpg of old versions drops packets of a kind that it does not know, and is content.
+		return nil, "", fmt.Errorf("%s decrypted it to nothing (is it too old for the message?)", g.binary)
+	}
+	return plain, g.name(), nil
+}
+
+// list asks gpg for its secret keys, so that it is not started for messages that are for others.
+func (g *gpg) list(ctx context.Context, r *Ring) {
+	g.started = !g.agentRuns(ctx)
+	output, complaints, err := run(ctx, g.timeout, program{g.binary, g.args("--with-colons", "--list-secret-keys"), nil, nil})
+	if err != nil {
+		var missing *exec.Error
+		if errors.As(err, &missing) || errors.Is(err, exec.ErrNotFound) || strings.Contains(err.Error(), "no answer") {
+			g.listFault = fmt.Errorf("%w%s", err, said(complaints))
+			r.skip(g.name(), g.listFault.Error())
+		}
+		return // a wrapper may know how to decrypt, but not how to list
+	}
+	g.keys = make(map[string]bool)
+	var fingerprints []string
+	// The format is that of gnupg's doc/DETAILS: "sec" and "ssb" are keys, "fpr" is the fingerprint of the one before it.
+	for _, line := range strings.Split(string(output), "\n") {
+		fields := strings.Split(line, ":")
+		switch {
+		case len(fields) > 4 && (fields[0] == "sec" || fields[0] == "ssb"):
+			g.keys[strings.ToUpper(fields[4])] = true
+		case len(fields) > 9 && fields[0] == "fpr":
+			fingerprints = append(fingerprints, strings.ToUpper(fields[9]))
+		}
+	}
+	if len(fingerprints) == 0 {
+		r.skip(g.name(), "there is no secret key in it"+said(complaints))
+		return
+	}
+	r.found(Identity{g.name(), "pgp", fingerprints})
+}
+
+// mayOpen says whether a message names one of the keys as its recipient, or does not say for whom it is.
+func (g *gpg) mayOpen(message []byte) bool {
+	block, err := armor.Decode(bytes.NewReader(message))
+	if err != nil {
+		return true // let gpg say what is wrong with it
+	}
+	packets := packet.NewReader(block.Body)
+	for {
+		p, err := packets.Next()
+		key, ok := p.(*packet.EncryptedKey)
+		if err != nil || !ok {
+			return false
+		}
+		var id [8]byte
+		for i := range id {
+			id[i] = byte(key.KeyId >> (8 * (7 - i)))
+		}
+		if key.KeyId == 0 || g.keys[strings.ToUpper(hex.EncodeToString(id[:]))] {
+			return true
+		}
+	}
+}
+
+// agentRuns says whether an agent was there before gpg starts one.
+func (g *gpg) agentRuns(ctx context.Context) bool {
+	if g.home == "" {
+		return true // the user's own agent is nobody else's business
+	}
+	_, _, err := run(ctx, g.timeout, program{"gpg-connect-agent", []string{"--homedir", g.home, "--no-autostart", "/bye"}, nil, nil})
+	return err == nil
+}
+
+// close ends the agent and its helpers when they were started for us.
+func (g *gpg) close() error {
+	if !g.started {
+		return nil
+	}
+	g.started = false
+	_, complaints, err := run(context.Background(), g.timeout, program{"gpgconf", []string{"--homedir", g.home, "--kill", "all"}, nil, nil})
+	if err != nil && !errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("end the agent of %s: %w%s", g.home, err, said(complaints))
+	}
+	return nil
+}
+
+// said is what a program complained about, to be put behind an error.
+func said(complaints []byte) string {
+	if text := Quiet(string(complaints)); text != "" {
+		return ": " + text
+	}
+	return ""
+}

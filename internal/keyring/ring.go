@@ -1,0 +1,154 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"filippo.io/age"
+
+	"sops-initrd/internal/manifest"
+)
+
+// DefaultTimeout is how long one program is waited for.
+const DefaultTimeout = 30 * time.Second
+
+// Config says which keys there are.
+type Config struct {
+	Keys manifest.KeySources
+	// UserMode allows the key sources below the user's home directory that sops documents.
+	UserMode bool
+	// Getenv looks up the variables that were set on purpose for sops. They come after the manifest's sources.
+	Getenv func(string) string
+	// Timeout is how long one program is waited for; 0 means DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Identity is a key that was found.
+type Identity struct {
+	// Source is the path of the key file, or the name of the variable.
+	Source string `json:"source"`
+	// Type is "age", "age post-quantum", "age plugin NAME", "ssh-ed25519", "ssh-rsa" or "pgp".
+	Type string `json:"type"`
+	// Recipients are the names under which a file can be encrypted for the key, as far as they are known.
+	Recipients []string `json:"recipients,omitempty"`
+}
+
+// Skipped is a key source that is not used, and why.
+type Skipped struct {
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+}
+
+// Ring is the keys of this host. It may be used from several goroutines at a time.
+type Ring struct {
+	timeout    time.Duration
+	identities []Identity
+	skipped    []Skipped
+	memory     []ageKey        // age identities that need no program
+	plugins    []ageKey        // age identities of plugins
+	pgp        []pgpKey        // RSA keys, which are OpenPGP keys too
+	commands   []*command      // programs that print keys
+	gpg        *gpg            // nil without a home that may be used
+	seen       map[string]bool // sources that were read
+
+	mu       sync.Mutex // guards skipped and identities once the ring is open
+	programs sync.Mutex // one program at a time: a token or a card has one user
+}
+
+// ageKey is an age identity and where it comes from.
+type ageKey struct {
+	source   string
+	identity age.Identity
+}
+
+// ErrNoMatch means that no key fits.
+var ErrNoMatch = errors.New("no key fits")
+
+// Open reads the key sources. It never fails: what cannot be used is told by Skipped.
+func Open(c Config) *Ring {
+	if c.Getenv == nil {
+		c.Getenv = func(string) string { return "" }
+	}
+	if c.Timeout == 0 {
+		c.Timeout = DefaultTimeout
+	}
+	r := &Ring{timeout: c.Timeout, seen: make(map[string]bool)}
+	r.addManifest(c)
+	r.addEnvironment(c)
+	if c.UserMode {
+		r.addHome(c)
+	}
+	r.gpg = newGPG(c, r)
+	return r
+}
+
+// Close ends what the ring has started.
+func (r *Ring) Close() error {
+	if r.gpg == nil {
+		return nil
+	}
+	return r.gpg.close()
+}
+
+// Identities are the keys that were found, in the order in which they are tried.
+func (r *Ring) Identities() []Identity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Identity(nil), r.identities...)
+}
+
+// Skipped are the key sources that are not used.
+func (r *Ring) Skipped() []Skipped {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Skipped(nil), r.skipped...)
+}
+
+func (r *Ring) skip(source, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Skipped{source, reason}
+	for _, other := range r.skipped {
+		if other == s {
+			return
+		}
+	}
+	r.skipped = append(r.skipped, s)
+}
+
+func (r *Ring) found(id Identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.identities {
+		if other.Source == id.Source && other.Type == id.Type && slices.Equal(other.Recipients, id.Recipients) {
+			return
+		}
+	}
+	r.identities = append(r.identities, id)
+}
+
+// Within waits for f, but not longer than timeout and not longer than ctx. f goes on when it is not waited
+// for any more: it must be something that ends with the process.
+func Within[T any](ctx context.Context, timeout time.Duration, f func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := make(chan outcome, 1)
+	go func() {
+		v, err := f()
+		done <- outcome{v, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
+}

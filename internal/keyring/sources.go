@@ -1,0 +1,241 @@
+package keyring
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+
+	"sops-initrd/internal/sshkey"
+)
+
+// maxKeyFileBytes bounds what is read of a key file: a device file or a mistaken path must not fill the memory.
+const maxKeyFileBytes = 1 << 20
+
+// The variables of sops that name age keys (sops, docs, "Encrypting using age").
+const (
+	envAgeKey     = "SOPS_AGE_KEY"
+	envAgeKeyFile = "SOPS_AGE_KEY_FILE"
+	envAgeKeyCmd  = "SOPS_AGE_KEY_CMD"
+	envSSHKeyFile = "SOPS_AGE_SSH_PRIVATE_KEY_FILE"
+	envSSHKeyCmd  = "SOPS_AGE_SSH_PRIVATE_KEY_CMD"
+	envRecipient  = "SOPS_AGE_RECIPIENT"
+	envGPG        = "SOPS_GPG_EXEC"
+	envGPGHome    = "GNUPGHOME"
+)
+
+func (r *Ring) addManifest(c Config) {
+	expand := func(path string) string {
+		if rest, ok := strings.CutPrefix(path, "%r/"); ok && c.UserMode {
+			return filepath.Join(c.Getenv("XDG_RUNTIME_DIR"), rest)
+		}
+		return path
+	}
+	for _, path := range c.Keys.AgeSSHKeyPaths {
+		r.addSSHFile(expand(path))
+	}
+	if c.Keys.AgeKeyFile != "" {
+		r.addAgeFile(expand(c.Keys.AgeKeyFile))
+	}
+	for _, path := range c.Keys.SSHKeyPaths {
+		r.addSSHFile(expand(path))
+	}
+}
+
+func (r *Ring) addEnvironment(c Config) {
+	if keys := c.Getenv(envAgeKey); keys != "" {
+		r.addAgeKeys(envAgeKey, []byte(strings.Join(strings.Fields(keys), "\n")))
+	}
+	if path := c.Getenv(envAgeKeyFile); path != "" {
+		r.addAgeFile(path)
+	}
+	if path := c.Getenv(envSSHKeyFile); path != "" {
+		r.addSSHFile(path)
+	}
+	if line := c.Getenv(envAgeKeyCmd); line != "" {
+		r.commands = append(r.commands, newCommand(envAgeKeyCmd, line, r.ageKeysOf))
+	}
+	if line := c.Getenv(envSSHKeyCmd); line != "" {
+		r.commands = append(r.commands, newCommand(envSSHKeyCmd, line, r.sshKeyOf))
+	}
+}
+
+// addHome adds the places below the home directory in which sops looks by itself. That nothing is there needs no word.
+func (r *Ring) addHome(c Config) {
+	home, config := c.Getenv("HOME"), c.Getenv("XDG_CONFIG_HOME")
+	if config == "" && home != "" {
+		config = filepath.Join(home, ".config")
+	}
+	add := func(dir, path string, addFile func(string)) {
+		path = filepath.Join(dir, path)
+		if _, err := os.Stat(path); dir != "" && !errors.Is(err, fs.ErrNotExist) {
+			addFile(path)
+		}
+	}
+	add(config, "sops/age/keys.txt", r.addAgeFile)
+	add(home, ".ssh/id_ed25519", r.addSSHFile)
+	add(home, ".ssh/id_rsa", r.addSSHFile)
+}
+
+// read reads a key file that was not read before.
+func (r *Ring) read(path string) ([]byte, bool) {
+	if r.seen[path] {
+		return nil, false
+	}
+	r.seen[path] = true
+	data, err := readKeyFile(path)
+	if err != nil {
+		r.skip(path, err.Error())
+		return nil, false
+	}
+	return data, true
+}
+
+// readKeyFile reads a regular file (or what a link to one points to), whose path is not repeated in the error.
+func readKeyFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path)
+	}
+	var data []byte
+	if err == nil {
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, maxKeyFileBytes+1))
+	}
+	var pathErr *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("does not exist")
+	case errors.As(err, &pathErr):
+		return nil, pathErr.Err
+	case err != nil:
+		return nil, err
+	case len(data) > maxKeyFileBytes:
+		return nil, fmt.Errorf("larger than %d bytes", maxKeyFileBytes)
+	}
+	return data, nil
+}
+
+func (r *Ring) addSSHFile(path string) {
+	if data, ok := r.read(path); ok {
+		r.addSSHKey(path, data)
+	}
+}
+
+func (r *Ring) addSSHKey(source string, data []byte) {
+	ages, err := r.parseSSHKey(source, data)
+	if err != nil {
+		r.skip(source, err.Error())
+	}
+	r.memory = append(r.memory, ages...)
+}
+
+// parseSSHKey reads an SSH private key: its age identities are returned, as an OpenPGP key it is kept at once.
+func (r *Ring) parseSSHKey(source string, data []byte) ([]ageKey, error) {
+	key, err := sshkey.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	identities, err := key.AgeIdentities()
+	if err != nil {
+		return nil, err
+	}
+	var keys []ageKey
+	for _, identity := range identities {
+		keys = append(keys, ageKey{source, identity})
+	}
+	if public := key.OpenPGPKey(); public != nil {
+		r.pgp = append(r.pgp, pgpKey{source, public, key})
+	}
+	r.found(Identity{source, key.Type(), key.Recipients()})
+	return keys, nil
+}
+
+func (r *Ring) addAgeFile(path string) {
+	if data, ok := r.read(path); ok {
+		r.addAgeKeys(path, data)
+	}
+}
+
+func (r *Ring) addAgeKeys(source string, data []byte) {
+	memory, plugins := r.parseAgeKeys(source, data)
+	r.memory, r.plugins = append(r.memory, memory...), append(r.plugins, plugins...)
+}
+
+// parseAgeKeys reads age identities, one a line. A line that is none does not spoil the others.
+func (r *Ring) parseAgeKeys(source string, data []byte) (memory, plugins []ageKey) {
+	if bytes.HasPrefix(data, []byte("age-encryption.org/")) || bytes.HasPrefix(data, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
+		r.skip(source, "the key file has a passphrase")
+		return nil, nil
+	}
+	if bytes.HasPrefix(data, []byte("-----BEGIN ")) {
+		r.skip(source, "not a file of age keys (SSH keys belong into ageSshKeyPaths)")
+		return nil, nil
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, maxKeyFileBytes+1)
+	n := 0
+	for number := 1; lines.Scan(); number++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		n++
+		identity, described, err := parseAgeKey(line)
+		if err != nil {
+			r.skip(source, fmt.Sprintf("line %d: %v", number, err))
+			continue
+		}
+		described.Source = source
+		r.found(described)
+		if _, ok := identity.(*plugin.Identity); ok {
+			plugins = append(plugins, ageKey{source, identity})
+		} else {
+			memory = append(memory, ageKey{source, identity})
+		}
+	}
+	if n == 0 {
+		r.skip(source, "there is no key in it")
+	}
+	return memory, plugins
+}
+
+// parseAgeKey reads one age identity. The errors of package age are replaced because some quote what they read.
+func parseAgeKey(line string) (age.Identity, Identity, error) {
+	switch {
+	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
+		id, err := age.ParseHybridIdentity(line)
+		if err != nil {
+			return nil, Identity{}, errors.New("malformed age post-quantum key")
+		}
+		return id, Identity{Type: "age post-quantum", Recipients: []string{id.Recipient().String()}}, nil
+	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
+		id, err := age.ParseX25519Identity(line)
+		if err != nil {
+			return nil, Identity{}, errors.New("malformed age key")
+		}
+		return id, Identity{Type: "age", Recipients: []string{id.Recipient().String()}}, nil
+	case strings.HasPrefix(line, "AGE-PLUGIN-"):
+		// Without a user there is nobody to ask: the plugin is told so, and answers with what it can do alone.
+		id, err := plugin.NewIdentity(line, &plugin.ClientUI{})
+		if err != nil {
+			return nil, Identity{}, errors.New("malformed key of an age plugin")
+		}
+		return id, Identity{Type: "age plugin " + id.Name()}, nil
+	case strings.HasPrefix(line, "age1"):
+		return nil, Identity{}, errors.New("a public key, not a private one")
+	}
+	return nil, Identity{}, errors.New("not an age key")
+}

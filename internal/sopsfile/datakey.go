@@ -1,0 +1,144 @@
+package sopsfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/getsops/sops/v3/keyservice"
+	"github.com/getsops/sops/v3/shamir"
+
+	"sops-initrd/internal/keyring"
+)
+
+// Attempt is what came of one recipient.
+type Attempt struct {
+	Recipient
+	// Opened is the source of the key that opened it; it is empty when none did.
+	Opened string `json:"opened,omitempty"`
+	// Reason is why it was not opened. It is empty where it was not needed any more.
+	Reason string `json:"reason,omitempty"`
+}
+
+// NoKeyError means that the keys of this host do not open a file.
+type NoKeyError struct {
+	// Attempts has one entry for each recipient, in the order of the file.
+	Attempts []Attempt
+	// Groups is the number of key groups, Needed of how many a key is needed, Have of how many there was one.
+	Groups, Needed, Have int
+}
+
+func (e *NoKeyError) Error() string {
+	var needs []string
+	for _, a := range e.Attempts {
+		if a.Opened == "" {
+			needs = append(needs, a.Name())
+		}
+	}
+	const most = 5
+	if more := len(needs) - most; more > 0 {
+		needs = append(needs[:most], fmt.Sprintf("%d more", more))
+	}
+	text := "no key fits"
+	if e.Groups > 1 {
+		text = fmt.Sprintf("keys of %d key groups are needed and only %d fit", e.Needed, e.Have)
+	}
+	if len(needs) == 0 {
+		return text
+	}
+	return text + " (encrypted for " + strings.Join(needs, ", ") + ")"
+}
+
+// Name is the recipient in words.
+func (r Recipient) Name() string {
+	switch r.Type {
+	case "age":
+		return r.ID
+	case "pgp":
+		return "PGP " + r.ID
+	}
+	return r.Type + " " + r.ID
+}
+
+// search is the way to a data key.
+type search struct {
+	attempts []Attempt
+	parts    map[int][]byte // by key group
+	needed   int
+}
+
+func (s *search) done() bool { return len(s.parts) >= s.needed }
+
+// try asks f for the recipients whose group has no part yet, until there are enough.
+func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, string, error)) {
+	for i := range s.attempts {
+		a := &s.attempts[i]
+		if s.done() {
+			return
+		}
+		if s.parts[a.Group] != nil || !fits(a.Recipient) {
+			continue
+		}
+		part, source, err := f(a.Recipient)
+		switch {
+		case err == nil:
+			s.parts[a.Group], a.Opened, a.Reason = part, source, ""
+		case a.Reason == "" || !errors.Is(err, keyring.ErrNoMatch):
+			a.Reason = err.Error()
+		}
+	}
+}
+
+// dataKey finds the data key: keys in memory are tried on all recipients first, then programs, then the network.
+func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Duration) ([]byte, []Attempt, error) {
+	groups, needed := f.Groups()
+	s := &search{parts: make(map[int][]byte), needed: needed}
+	for _, r := range f.Recipients() {
+		s.attempts = append(s.attempts, Attempt{Recipient: r})
+	}
+	sealed := func(r Recipient) keyring.Sealed {
+		return keyring.Sealed{Type: r.Type, Recipient: r.ID, Data: r.key.EncryptedDataKey()}
+	}
+	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Memory(sealed(r)) })
+	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Programs(ctx, sealed(r)) })
+	s.try(func(r Recipient) bool { return !r.local() }, func(r Recipient) ([]byte, string, error) {
+		part, err := fromService(ctx, timeout, r)
+		return part, r.Type, err
+	})
+	if !s.done() {
+		return nil, s.attempts, &NoKeyError{s.attempts, groups, needed, len(s.parts)}
+	}
+	var parts [][]byte
+	for group := range groups {
+		if part := s.parts[group]; part != nil {
+			parts = append(parts, part)
+		}
+	}
+	if groups == 1 {
+		return parts[0], s.attempts, nil
+	}
+	key, err := shamir.Combine(parts)
+	if err != nil {
+		return nil, s.attempts, errors.New("the parts of the data key do not belong together")
+	}
+	return key, s.attempts, nil
+}
+
+// fromService asks the service that has a key, by sops's own client. That cannot be interrupted: when the time is over it is
+// left alone, and ends with the process.
+func fromService(ctx context.Context, timeout time.Duration, r Recipient) ([]byte, error) {
+	return keyring.Within(ctx, timeout, func() (part []byte, err error) {
+		err = guard(func() error {
+			key := keyservice.KeyFromMasterKey(r.key)
+			answer, err := keyservice.NewLocalClient().Decrypt(ctx, &keyservice.DecryptRequest{Key: &key, Ciphertext: r.key.EncryptedDataKey()})
+			if err != nil {
+				return errors.New(keyring.Quiet(err.Error()))
+			}
+			part = answer.Plaintext
+			return nil
+		})
+		return part, err
+	})
+}

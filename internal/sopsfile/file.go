@@ -1,0 +1,166 @@
+package sopsfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/config"
+	"github.com/getsops/sops/v3/keys"
+	"github.com/getsops/sops/v3/logging"
+	"github.com/getsops/sops/v3/pgp"
+	"github.com/getsops/sops/v3/stores/dotenv"
+	"github.com/getsops/sops/v3/stores/ini"
+	"github.com/getsops/sops/v3/stores/json"
+	"github.com/getsops/sops/v3/stores/yaml"
+
+	"sops-initrd/internal/manifest"
+)
+
+// File is an encrypted file, read but not decrypted.
+type File struct {
+	path   string
+	format manifest.Format
+	store  sops.Store
+	tree   sops.Tree
+}
+
+// Recipient is one of those for whom a file is encrypted.
+type Recipient struct {
+	// Group is the number of the key group, from 0. Files that need keys of several groups have more than one.
+	Group int `json:"group"`
+	// Type is the word of sops for it: "age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault" or "hckms".
+	Type string `json:"type"`
+	// ID is the age recipient, the OpenPGP fingerprint, or the name of the key of a service.
+	ID string `json:"id"`
+
+	key keys.MasterKey
+}
+
+// Open reads the file at path. The errors say what is wrong with the file, but not its path.
+func Open(path string, format manifest.Format) (*File, error) {
+	data, err := os.ReadFile(path)
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, format)
+}
+
+// Parse reads the content of a file. The path is only told, never opened.
+func Parse(path string, data []byte, format manifest.Format) (*File, error) {
+	logging.SetLevel(0) // of logrus only panics: sops would print comments of the file
+	f := &File{path: path, format: format, store: storeFor(format)}
+	err := f.load(data)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, sops.MetadataNotFound) {
+		err = errors.New("not encrypted with sops: there are no sops metadata in it")
+	} else {
+		err = unreadable(format, err)
+	}
+	for _, other := range []manifest.Format{manifest.YAML, manifest.JSON, manifest.Dotenv, manifest.INI} {
+		g := &File{format: other, store: storeFor(other)}
+		if g.load(data) == nil {
+			return nil, fmt.Errorf("%w; its format is %q, not %q", err, other, format)
+		}
+	}
+	return nil, err
+}
+
+func storeFor(format manifest.Format) sops.Store {
+	c := config.NewStoresConfig()
+	switch format {
+	case manifest.JSON:
+		return json.NewStore(&c.JSON)
+	case manifest.Binary:
+		return json.NewBinaryStore(&c.JSONBinary)
+	case manifest.Dotenv:
+		return dotenv.NewStore(&c.Dotenv)
+	case manifest.INI:
+		return ini.NewStore(&c.INI)
+	default:
+		return yaml.NewStore(&c.YAML)
+	}
+}
+
+func (f *File) load(data []byte) error {
+	return guard(func() (err error) {
+		f.tree, err = f.store.LoadEncryptedFile(data)
+		f.tree.FilePath = f.path
+		return err
+	})
+}
+
+// errPanic stands for a panic of the packages that read files: what they say may hold plaintext.
+var errPanic = errors.New("malformed in a way that sops does not expect")
+
+// guard turns a panic of f into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errPanic
+		}
+	}()
+	return f()
+}
+
+// unreadable says that a file is not of its format. The errors of the parsers quote the lines they stumble over, which may be
+// plaintext, so that only the number of the line is kept.
+func unreadable(format manifest.Format, err error) error {
+	kind := map[manifest.Format]string{
+		manifest.YAML: "YAML", manifest.JSON: "JSON", manifest.Binary: "a binary sops file (which is JSON)",
+		manifest.Dotenv: "dotenv", manifest.INI: "INI",
+	}[format]
+	var badTime *time.ParseError
+	if errors.As(err, &badTime) {
+		return errors.New("the sops metadata are malformed: a time cannot be read")
+	}
+	if line := regexp.MustCompile(`^yaml: line (\d+):`).FindStringSubmatch(err.Error()); line != nil {
+		return fmt.Errorf("not %s: line %s cannot be read", kind, line[1])
+	}
+	return fmt.Errorf("not %s, or its sops metadata are malformed", kind)
+}
+
+// Path is where the file was read.
+func (f *File) Path() string { return f.path }
+
+// Format is the format it was read in.
+func (f *File) Format() manifest.Format { return f.format }
+
+// Recipients are those for whom the file is encrypted, in the order of the file.
+func (f *File) Recipients() []Recipient {
+	var all []Recipient
+	for i, group := range f.tree.Metadata.KeyGroups {
+		for _, key := range group {
+			all = append(all, Recipient{i, key.TypeToIdentifier(), key.ToString(), key})
+		}
+	}
+	return all
+}
+
+// Groups is how many key groups the file has, and of how many a key is needed.
+func (f *File) Groups() (count, needed int) {
+	count, needed = len(f.tree.Metadata.KeyGroups), f.tree.Metadata.ShamirThreshold
+	if count == 1 {
+		return 1, 1
+	}
+	if needed == 0 { // sops takes all then, when it encrypts
+		needed = count
+	}
+	return count, needed
+}
+
+// local says whether the recipient's key can be on this host.
+func (r Recipient) local() bool {
+	return r.Type == age.KeyTypeIdentifier || r.Type == pgp.KeyTypeIdentifier
+}

@@ -1,0 +1,152 @@
+package sopsfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/getsops/sops/v3"
+
+	"sops-initrd/internal/manifest"
+)
+
+// Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that.
+type Sealed struct {
+	file     *File
+	branches sops.TreeBranches
+}
+
+// Seal finds the encrypted values of the file. It is an error when a value that should be encrypted is not.
+func (f *File) Seal() (*Sealed, error) {
+	tree := f.tree
+	tree.Branches = clone(f.tree.Branches)
+	c := &checkedCipher{Cipher: markingCipher{}}
+	err := guard(func() error {
+		_, err := tree.Decrypt(nil, c)
+		return err
+	})
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return &Sealed{f, tree.Branches}, nil
+}
+
+// markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's decision alone. The mark is the
+// type, bytes, which no reader of a format makes.
+type markingCipher struct{}
+
+func (markingCipher) Encrypt(any, []byte, string) (string, error) {
+	return "", errors.New("not a cipher")
+}
+
+func (markingCipher) Decrypt(ciphertext string, _ []byte, _ string) (any, error) {
+	switch {
+	case ciphertext == "": // sops does not encrypt the empty string
+		return "", nil
+	case !strings.HasPrefix(ciphertext, "ENC[AES256_GCM,data:"):
+		return nil, errors.New("not encrypted")
+	case strings.Contains(ciphertext, ",type:comment]"):
+		return sops.Comment{Value: ciphertext}, nil
+	}
+	return []byte(ciphertext), nil
+}
+
+// Has says whether a key leads to a value. The error is that of Plain.Value.
+func (s *Sealed) Has(key string) error {
+	if key == "" {
+		if _, ok := last(s.branches[0], "data"); s.file.format == manifest.Binary && !ok {
+			return errors.New("not a binary sops file: it has no value named \"data\" that is a string")
+		}
+		return nil
+	}
+	_, _, err := find(s.branches, key)
+	return err
+}
+
+// Write writes what decides the value of a key to w, in a form in which different inputs never look alike: the value as it
+// stands in the file, encrypted or not, with the names below it. Comments count where they are part of what is printed.
+func (s *Sealed) Write(w io.Writer, key string) error {
+	e := &encoder{w: w, comments: s.file.format != manifest.JSON && s.file.format != manifest.Binary}
+	e.text('f', string(s.file.format))
+	if key == "" {
+		e.number('D', len(s.branches))
+		for _, b := range s.branches {
+			e.value(b)
+		}
+		return e.err
+	}
+	path, v, err := find(s.branches, key)
+	if err != nil {
+		return err
+	}
+	e.number('P', len(path))
+	for _, element := range path {
+		e.text('k', element)
+	}
+	e.value(v)
+	return e.err
+}
+
+// encoder writes tagged values: a letter, a length in eight bytes, the bytes.
+type encoder struct {
+	w        io.Writer
+	comments bool
+	err      error
+}
+
+func (e *encoder) text(tag byte, s string) {
+	e.number(tag, len(s))
+	if e.err == nil {
+		_, e.err = io.WriteString(e.w, s)
+	}
+}
+
+func (e *encoder) number(tag byte, n int) {
+	if e.err == nil {
+		_, e.err = e.w.Write(binary.BigEndian.AppendUint64([]byte{tag}, uint64(n)))
+	}
+}
+
+func (e *encoder) value(v any) {
+	switch v := v.(type) {
+	case sops.TreeBranch:
+		var items []sops.TreeItem
+		for _, item := range v {
+			if _, ok := item.Key.(sops.Comment); !ok || e.comments {
+				items = append(items, item)
+			}
+		}
+		e.number('M', len(items))
+		for _, item := range items {
+			e.value(item.Key)
+			e.value(item.Value)
+		}
+	case []any:
+		items := v
+		if !e.comments {
+			items = withoutComments(v)
+		}
+		e.number('L', len(items))
+		for _, item := range items {
+			e.value(item)
+		}
+	case []byte:
+		e.text('e', string(v))
+	case string:
+		e.text('s', v)
+	case sops.Comment:
+		e.text('c', v.Value)
+		if v.Inline {
+			e.number('i', 0)
+		}
+	case time.Time:
+		e.text('t', v.Format(time.RFC3339Nano))
+	case nil, bool, int, float64:
+		e.text('v', fmt.Sprintf("%T %v", v, v))
+	default:
+		e.err = fmt.Errorf("a value of type %T", v)
+	}
+}

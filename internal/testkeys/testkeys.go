@@ -1,0 +1,129 @@
+// Package testkeys has fixed keys for tests, and the real sops to encrypt for them. It is imported by tests only. The keys
+// protect nothing.
+package testkeys
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+//go:embed testdata
+var files embed.FS
+
+// The names of the private keys, for Data, Path and Public.
+const (
+	SSHEd25519           = "ssh_ed25519"
+	SSHEd25519Other      = "ssh_ed25519_other"
+	SSHEd25519Passphrase = "ssh_ed25519_passphrase"
+	SSHECDSA             = "ssh_ecdsa"
+	SSHRSA2048           = "ssh_rsa_2048"
+	SSHRSA4096           = "ssh_rsa_4096"
+	SSHRSA8192           = "ssh_rsa_8192"
+	SSHRSAPEM            = "ssh_rsa_pem"
+	SSHRSAPEMPassphrase  = "ssh_rsa_pem_passphrase"
+	SSHRSAPKCS8          = "ssh_rsa_pkcs8"
+	Age                  = "age.txt"
+	AgeOther             = "age_other.txt"
+	AgePQ                = "age_pq.txt"
+	GPGRSA               = "gpg_rsa.asc"
+	GPGEd25519           = "gpg_ed25519.asc"
+)
+
+// The fingerprints of the OpenPGP keys.
+const (
+	GPGRSAFingerprint     = "ACB4928090543B8B34568E92C4BFF35F5197F52B"
+	GPGEd25519Fingerprint = "759DB3A3ECCF53A548DE37CDE66A18AC00D6A047"
+)
+
+// Data is the content of a key file.
+func Data(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := files.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// Path is a private copy of a key file.
+func Path(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, Data(t, name), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Public is the public half: the line of the .pub file of an SSH key without its comment, the recipient of an age key.
+func Public(t testing.TB, name string) string {
+	t.Helper()
+	if strings.HasPrefix(name, "ssh_") {
+		return strings.Join(strings.Fields(string(Data(t, name+".pub")))[:2], " ")
+	}
+	_, rest, ok := strings.Cut(string(Data(t, name)), "# public key: ")
+	if !ok {
+		t.Fatalf("%s has no public half", name)
+	}
+	recipient, _, _ := strings.Cut(rest, "\n")
+	return recipient
+}
+
+// findSOPS finds (and builds, the first time) the sops that go.mod pins.
+var findSOPS = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "tool", "-n", "sops").Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = errors.New(string(exit.Stderr))
+	}
+	return strings.TrimSpace(string(out)), err
+})
+
+// SOPS is the path of the sops program.
+func SOPS(t testing.TB) string {
+	t.Helper()
+	path, err := findSOPS()
+	if err != nil {
+		t.Fatalf("build sops: %v", err)
+	}
+	return path
+}
+
+// RunSOPS runs sops with nothing in its environment but PATH, an empty home and env, and returns what it prints.
+func RunSOPS(t testing.TB, env []string, stdin []byte, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(SOPS(t), args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, "XDG_CONFIG_HOME=" + cmd.Dir}, env...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("sops %s: %v\n%s", strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return stdout.Bytes()
+}
+
+// Encrypt encrypts text with sops for recipients ("--age", "age1…") and other flags, and returns the path of the file.
+func Encrypt(t testing.TB, format, text string, flags ...string) string {
+	t.Helper()
+	return EncryptWith(t, nil, format, text, flags...)
+}
+
+// EncryptWith is Encrypt with variables for sops, such as GNUPGHOME.
+func EncryptWith(t testing.TB, env []string, format, text string, flags ...string) string {
+	t.Helper()
+	args := append([]string{"encrypt", "--input-type", format, "--output-type", format, "--filename-override", "secrets." + format}, flags...)
+	path := filepath.Join(t.TempDir(), "secrets."+format)
+	if err := os.WriteFile(path, RunSOPS(t, env, []byte(text), append(args, "/dev/stdin")...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
