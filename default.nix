@@ -1,0 +1,27 @@
+# The packages of this repository, without flakes.
+{
+  pkgs ? import <nixpkgs> { },
+  vendorHash ? import ./nix/vendor-hash.nix,
+}:
+
+let
+  programs = pkgs.callPackage ./nix/packages/go.nix { inherit vendorHash; };
+
+  # One build has all programs; each output has the ones that belong together.
+  program =
+    output: name:
+    programs.${output}
+    // {
+      meta = programs.meta // {
+        mainProgram = name;
+      };
+    };
+in
+{
+  default = programs;
+  sops-initrd = programs;
+  sops-install-secrets = program "activation" "sops-install-secrets";
+  sops-init-gpg-key = program "keytools" "sops-init-gpg-key";
+  ssh-to-age = program "keytools" "ssh-to-age";
+  ssh-to-pgp = program "keytools" "ssh-to-pgp";
+}

@@ -1,0 +1,10 @@
+{ config, ... }:
+{
+  sops.defaultSopsFile = ./secrets.yaml;
+  sops.secrets.initrd-ssh-key.neededForInitrd = true;
+  boot.initrd.network.enable = true;
+  boot.initrd.network.ssh = {
+    enable = true;
+    hostKeys = [ config.sops.secrets.initrd-ssh-key.path ];
+  };
+}

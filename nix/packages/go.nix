@@ -1,0 +1,105 @@
+# The five programs, with man pages and shell completions.
+{
+  lib,
+  stdenv,
+  buildGoModule,
+  gnupg,
+  installShellFiles,
+  makeWrapper,
+  vendorHash,
+}:
+
+let
+  inherit (lib) fileset;
+
+  activation = [ "sops-install-secrets" ];
+  keytools = [
+    "ssh-to-age"
+    "ssh-to-pgp"
+    "sops-init-gpg-key"
+  ];
+  all = [ "sops-initrd" ] ++ activation ++ keytools;
+in
+buildGoModule (finalAttrs: {
+  pname = "sops-initrd";
+  version = "0.1.0";
+
+  # Everything that Go may look at: leaving packages out would change what go mod vendor finds.
+  src = fileset.toSource {
+    root = ../..;
+    fileset = fileset.difference ../.. (
+      fileset.unions [
+        ../../nix
+        ../../nixos
+        ../../modules
+        ../../default.nix
+        (fileset.maybeMissing ../../flake.nix)
+        (fileset.maybeMissing ../../flake.lock)
+        (fileset.maybeMissing ../../vendor)
+        (fileset.maybeMissing ../../build)
+      ]
+    );
+  };
+
+  inherit vendorHash;
+
+  # A host has only the programs that it uses.
+  outputs = [
+    "out"
+    "activation"
+    "keytools"
+  ];
+
+  subPackages = map (name: "cmd/${name}") all;
+  ldflags = [
+    "-s"
+    "-w"
+    "-X sops-initrd/internal/cli.version=${finalAttrs.version}"
+  ];
+
+  nativeBuildInputs = [
+    installShellFiles
+    makeWrapper
+  ];
+
+  # buildGoModule would test the packages of the programs only.
+  nativeCheckInputs = [ gnupg ];
+  checkPhase = ''
+    runHook preCheck
+    export HOME=$TMPDIR
+    go test ./cmd/... ./initrd/... ./internal/...
+    runHook postCheck
+  '';
+
+  postInstall = ''
+    mkdir -p $activation/bin $keytools/bin
+    mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
+    mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    installShellCompletion --cmd sops-initrd \
+      --bash <($out/bin/sops-initrd completion bash) \
+      --fish <($out/bin/sops-initrd completion fish) \
+      --zsh <($out/bin/sops-initrd completion zsh)
+  ''
+  + ''
+    wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}
+  '';
+
+  doInstallCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
+  installCheckPhase = ''
+    runHook preInstallCheck
+    for program in {$out,$activation,$keytools}/bin/*; do
+      "$program" -version
+    done
+    runHook postInstallCheck
+  '';
+
+  meta = {
+    description = "Secrets from sops files, at activation and in the initrd of NixOS";
+    license = lib.licenses.mit;
+    platforms = lib.platforms.linux;
+    mainProgram = "sops-initrd";
+    outputsToInstall = finalAttrs.outputs;
+  };
+})

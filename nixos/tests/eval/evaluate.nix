@@ -1,0 +1,53 @@
+# Evaluates a configuration with this module and the stand-ins for NixOS; builds nothing.
+{
+  lib,
+  module ? ../../../modules/sops,
+}:
+
+let
+  pkgs = import ./stand-ins/pkgs.nix { inherit lib; };
+
+  read = file: builtins.fromJSON (builtins.unsafeDiscardStringContext file.text);
+
+  evaluate =
+    {
+      config ? { },
+      loader ? "systemd-boot", # or grub, limine (run the hook); refind, extlinux, external, none (do not)
+      systemdStage1 ? true,
+      users ? "scripts", # or sysusers, userborn: what makes users
+      release ? "26.05",
+    }:
+    let
+      result = lib.evalModules {
+        class = "nixos";
+        specialArgs.machine = {
+          inherit
+            loader
+            systemdStage1
+            users
+            release
+            ;
+        };
+        modules = [
+          ./stand-ins/nixos.nix
+          module
+          { _module.args.pkgs = pkgs; }
+          config
+        ];
+      };
+    in
+    {
+      inherit (result) config options;
+      # What the user is told.
+      faults = map (a: a.message) (builtins.filter (a: !a.assertion) result.config.assertions);
+      inherit (result.config) warnings;
+      # What the programs are told.
+      manifest = read result.config.system.build.sops-nix-manifest;
+      usersManifest = read result.config.system.build.sops-nix-users-manifest;
+      initrdManifest = read result.config.system.build.sops-initrd-manifest;
+      hook = result.config.system.build.initialRamdiskSecretAppender.text;
+    };
+in
+{
+  inherit pkgs evaluate;
+}

@@ -1,0 +1,99 @@
+# A stand-in for nixpkgs' packages: derivations are attribute sets that nobody builds. Their store paths depend on what is in
+# them, so that a change of content is a change of path, and their texts can be read back.
+{ lib }:
+
+let
+  # The alphabet of store paths is a subset of that of hexadecimal digits' hashes: 32 characters.
+  pathFor =
+    name: content:
+    "/nix/store/${builtins.substring 0 32 (builtins.hashString "sha256" (name + "\n" + content))}-${name}";
+
+  derivation =
+    name: attributes:
+    let
+      outPath = pathFor name (attributes.text or "");
+      self = {
+        type = "derivation";
+        inherit name outPath;
+        drvPath = "${outPath}.drv";
+        outputName = "out";
+        system = "x86_64-linux";
+        meta = { };
+        override = _: self;
+        overrideAttrs = _: self;
+      }
+      // attributes;
+    in
+    self;
+
+  writeTextFile =
+    {
+      name,
+      text,
+      executable ? false,
+      destination ? "",
+      checkPhase ? "",
+    }:
+    derivation name {
+      inherit
+        text
+        executable
+        destination
+        checkPhase
+        ;
+    };
+
+  # buildGoModule with what default.nix looks at: outputs and passed attributes.
+  buildGoModule =
+    function:
+    let
+      arguments = lib.fix function;
+      name = "${arguments.pname}-${arguments.version}";
+      outputs = lib.genAttrs arguments.outputs (
+        output:
+        derivation (if output == "out" then name else "${name}-${output}") {
+          inherit (arguments) meta;
+          outputName = output;
+        }
+      );
+    in
+    outputs.out // outputs // { inherit arguments; };
+
+  platform = {
+    system = "x86_64-linux";
+    canExecute = _: true;
+  };
+
+  pkgs =
+    lib.genAttrs [
+      "age"
+      "age-plugin-tpm"
+      "bash"
+      "coreutils"
+      "gnupg"
+      "go-md2man"
+      "installShellFiles"
+      "makeWrapper"
+      "sops"
+      "systemd"
+    ] (name: derivation name { })
+    // {
+      inherit lib writeTextFile buildGoModule;
+      writeText = name: text: writeTextFile { inherit name text; };
+      makeSetupHook = arguments: script: derivation arguments.name { inherit arguments script; };
+      runtimeShell = "${pkgs.bash}/bin/bash";
+      stdenv = {
+        buildPlatform = platform;
+        hostPlatform = platform;
+        shellDryRun = "${pkgs.bash}/bin/bash -n";
+      };
+      pkgsBuildHost = pkgs;
+      callPackage =
+        file: extra:
+        let
+          function = import file;
+        in
+        function (builtins.intersectAttrs (builtins.functionArgs function) (pkgs // extra));
+    };
+in
+pkgs

@@ -1,0 +1,132 @@
+# The units that install secrets, and the targets that other units order themselves by.
+{ config, lib, ... }:
+
+let
+  inherit (lib) mkIf mkMerge optional;
+
+  cfg = config.sops;
+  paths = import ./paths.nix { inherit lib; };
+
+  # What has to be mounted before secrets can be decrypted: keys, and sops files that are not in the store.
+  readPaths =
+    secrets:
+    lib.unique (
+      optional (cfg.gnupg.home != null) cfg.gnupg.home
+      ++ cfg.gnupg.sshKeyPaths
+      ++ optional (cfg.age.keyFile != null) cfg.age.keyFile
+      ++ cfg.age.sshKeyPaths
+      ++ builtins.filter (file: !paths.inStore file) (
+        map (s: paths.hostPath s.sopsFile) (builtins.attrValues secrets)
+      )
+    );
+
+  installer = secrets: arguments: {
+    environment = cfg.environment // {
+      # There is no switch-to-configuration that would restart units afterwards, when a unit installs secrets.
+      SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
+    };
+    path = cfg.age.plugins;
+    preStart = mkIf cfg.age.generateKey cfg.activation.generateKey;
+    unitConfig = {
+      # It runs before basic.target, which default dependencies would wait for.
+      DefaultDependencies = "no";
+      # Without it, a key on a file system of its own (/persist, /home) may not be there yet.
+      RequiresMountsFor = readPaths secrets;
+    };
+    # Default dependencies would say this.
+    conflicts = [ "shutdown.target" ];
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      ExecStart = [ "${cfg.package}/bin/sops-install-secrets ${arguments}" ];
+    };
+  };
+
+  # Reached when an installation was tried. It *wants* the unit: units that require the target still start when one secret of
+  # many could not be installed.
+  target =
+    { byUnit, service }:
+    {
+      unitConfig.DefaultDependencies = "no";
+      wants = optional byUnit service;
+      after = optional byUnit service;
+      wantedBy = [ "sysinit.target" ];
+    };
+in
+{
+  systemd.services = {
+    sops-install-secrets = mkIf cfg.activation.regularByUnit (mkMerge [
+      (installer cfg.manifest.regular.secrets "${config.system.build.sops-nix-manifest}")
+      {
+        description = "Installation of Secrets";
+        wantedBy = [
+          "sysinit.target"
+          # A switch runs it before the units that use the secrets are restarted. With requiredBy, one bad secret would fail the
+          # whole target.
+          "sysinit-reactivation.target"
+        ];
+        after = [
+          # The root file system is writable only then.
+          "local-fs.target"
+          # The owners of secrets have to exist.
+          "systemd-sysusers.service"
+          "userborn.service"
+        ];
+        before = [
+          # Every ordinary unit is ordered after sysinit.target, and so finds its secrets.
+          "sysinit.target"
+          "sysinit-reactivation.target"
+          "sops-secrets.target"
+          "shutdown.target"
+        ];
+      }
+    ]);
+
+    sops-install-secrets-for-users = mkIf cfg.activation.usersByUnit (mkMerge [
+      (installer cfg.manifest.users.secrets "-ignore-passwd ${config.system.build.sops-nix-users-manifest}")
+      {
+        description = "Installation of Secrets for Users";
+        wantedBy = [
+          "systemd-sysusers.service"
+          "sysinit-reactivation.target"
+        ];
+        before = [
+          # They read the password files. userborn.service is also called systemd-sysusers.service.
+          "systemd-sysusers.service"
+          "userborn.service"
+          "sysinit.target"
+          "sysinit-reactivation.target"
+          "sops-secrets-for-users.target"
+          "shutdown.target"
+        ];
+      }
+    ]);
+
+    # A new password hash reaches the user database only when userborn runs again.
+    userborn = mkIf (cfg.activation.usersByUnit && config.services.userborn.enable or false) {
+      restartTriggers = [ config.system.build.sops-nix-users-manifest ];
+    };
+  };
+
+  systemd.targets = {
+    sops-secrets = target {
+      byUnit = cfg.activation.regularByUnit;
+      service = "sops-install-secrets.service";
+    } // {
+      description = "Secrets";
+      before = [ "sysinit.target" ];
+    };
+
+    sops-secrets-for-users = target {
+      byUnit = cfg.activation.usersByUnit;
+      service = "sops-install-secrets-for-users.service";
+    } // {
+      description = "Secrets for Users";
+      before = [
+        "systemd-sysusers.service"
+        "userborn.service"
+        "sysinit.target"
+      ];
+    };
+  };
+}
