@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/install"
+	"sops-initrd/internal/resolve"
+)
+
+const usage = `Usage: sops-install-secrets [OPTION]... MANIFEST
+
+Decrypt the secrets of MANIFEST, a JSON file that the NixOS module writes, and
+install them with their owners and modes as a new generation.
+
+Options:
+  -check-mode MODE  check MANIFEST instead of installing it; MODE is "manifest"
+                    (only the document), "sopsfile" (the sops files as well,
+                    without keys) or "off" (the default: install)
+  -ignore-passwd    look up no users and groups: everything belongs to root, or
+                    in user mode to the user
+  -json             print what was done as JSON, never with values
+  -strict           install nothing if anything cannot be installed
+  -version          print the version
+
+Exit status: 0 done, 1 something failed, 2 wrong use.
+
+Examples:
+  sops-install-secrets /etc/sops/manifest.json
+  sops-install-secrets -check-mode sopsfile result/manifest.json
+`
+
+// flags are all options of the command line.
+type flags struct {
+	install.Options
+	checkMode     string
+	json, version bool
+}
+
+func newFlagSet(f *flags) *flag.FlagSet {
+	set := flag.NewFlagSet(install.Program, flag.ContinueOnError)
+	set.SetOutput(io.Discard) // errors are reported by run, the usage text is ours
+	set.StringVar(&f.checkMode, "check-mode", string(install.CheckOff), "")
+	set.BoolVar(&f.IgnorePasswd, "ignore-passwd", false, "")
+	set.BoolVar(&f.json, "json", false, "")
+	set.BoolVar(&f.Strict, "strict", false, "")
+	set.BoolVar(&f.version, "version", false, "")
+	return set
+}
+
+// parse reads the command line. The error is flag.ErrHelp when help was asked for.
+func parse(args []string) (flags, error) {
+	var f flags
+	set := newFlagSet(&f)
+	if err := set.Parse(args); err != nil || f.version {
+		return f, err
+	}
+	switch f.Check = install.CheckMode(f.checkMode); f.Check {
+	case install.CheckOff, install.CheckManifest, install.CheckSopsFile:
+	default:
+		return f, fmt.Errorf("-check-mode: unknown mode %q (known: manifest, off, sopsfile)", f.checkMode)
+	}
+	switch set.NArg() {
+	case 0:
+		return f, errors.New("no manifest given")
+	case 1:
+		f.Manifest = set.Arg(0)
+		return f, nil
+	default:
+		return f, fmt.Errorf("one manifest wanted, got %d operands (options go before the manifest)", set.NArg())
+	}
+}
+
+func run(ctx context.Context, env cli.Env) int {
+	f, err := parse(env.Args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(env.Stdout, usage)
+		return cli.Done
+	case err != nil:
+		err = cli.WithHint(cli.Usage(err), "sops-install-secrets -help explains the options")
+		return cli.Report(env, install.Program, err)
+	case f.version:
+		fmt.Fprintln(env.Stdout, install.Program, cli.Version())
+		return cli.Done
+	}
+	installer := install.Installer{
+		Env: env, System: install.Linux{Output: env.Stderr}, Resolve: resolve.Run, ActivationDir: "/run/nixos",
+	}
+	report, err := installer.Run(ctx, f.Options)
+	if report != nil {
+		err = errors.Join(printReport(env.Stdout, report, f.json), err)
+	}
+	return cli.Report(env, install.Program, err)
+}
+
+func printReport(w io.Writer, report *install.Report, asJSON bool) error {
+	if asJSON {
+		return report.WriteJSON(w)
+	}
+	return report.WriteText(w)
+}

@@ -1,0 +1,21 @@
+// Package generation keeps the installed secrets of a machine: a file system in memory with one numbered directory for each
+// generation, and the symbolic link to the one that is live.
+//
+//	/run/secrets.d/41/…       the generation that was live before, if it is kept
+//	/run/secrets.d/42/…       the live one
+//	/run/secrets.d/.42.json   what the installer noted about it
+//	/run/secrets              -> /run/secrets.d/42
+//
+// A generation is written in a directory that nobody else can enter (.new), gets its number by a rename when it is whole, and
+// becomes live by the rename of one symbolic link. So at every moment, whatever is interrupted:
+//
+//   - the link points to a whole generation, the old one or the new one, and a reader who opened the directory behind it
+//     sees one generation only;
+//   - a file has its owner and mode before anybody can reach it, whatever the umask is;
+//   - what an interrupted run left is removed or replaced by the next one.
+//
+// Runs are serialised by a lock on a file beside the mount point (/run/secrets.d.lock). It is not the directory itself,
+// because the file system is mounted there under the lock, and not its parent, because anybody may lock that.
+//
+// All of it lives in memory, so nothing is synced.
+package generation

@@ -1,0 +1,161 @@
+package install
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"sops-initrd/internal/units"
+)
+
+// Status is what became of a secret or template.
+type Status string
+
+// The values of Status. Only the content counts, not owner or mode.
+const (
+	Changed   Status = "changed"   // installed; it has another value than before, or is new
+	Unchanged Status = "unchanged" // installed; it has the value it had
+	Kept      Status = "kept"      // not installed; its old file stays
+	Failed    Status = "failed"    // not installed; there is no file
+)
+
+// Report is what a run did, or in a dry activation what it would do. It has no values.
+type Report struct {
+	// Generation is the live generation after the run; 0 if there is none.
+	Generation uint64 `json:"generation"`
+	// Previous is the generation that was live before; 0 if there was none.
+	Previous  uint64     `json:"previous"`
+	DryRun    bool       `json:"dryRun"`
+	Secrets   []Outcome  `json:"secrets"`
+	Templates []Outcome  `json:"templates"`
+	Removed   []string   `json:"removed"` // files below the secrets directory
+	Units     units.Sets `json:"units"`
+
+	// silent is a run without a generation before it, where all is new, or one that is not to log changes.
+	silent bool
+}
+
+// Outcome is what became of one secret or template.
+type Outcome struct {
+	Name     string `json:"name"`
+	SopsFile string `json:"sopsFile,omitempty"`
+	Key      string `json:"key,omitempty"`
+	Path     string `json:"path"`
+	// Generation is the one that the value comes from; 0 if that is not known or there is no value.
+	Generation uint64 `json:"generation"`
+	Status     Status `json:"status"`
+	Cause      string `json:"cause,omitempty"`
+	added      bool
+}
+
+func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
+	r := &Report{
+		Generation: number, DryRun: dry, Secrets: []Outcome{}, Templates: []Outcome{},
+		Removed: append([]string{}, p.removed...), Units: affected,
+		silent: p.current == nil || p.current.Leftover || !p.manifest.Logging.SecretChanges,
+	}
+	if p.current != nil {
+		r.Previous = p.current.Number
+	}
+	for _, it := range p.items {
+		o := Outcome{
+			Name: it.name, SopsFile: it.definition.SopsFile, Key: it.definition.Key, Path: it.place.Path,
+			Status: it.state, added: it.added,
+		}
+		if o.Path == "" {
+			o.Path = path.Join(p.manifest.SymlinkPath, it.file)
+		}
+		if it.err != nil {
+			o.Cause = it.err.Error()
+		}
+		switch it.state {
+		case Changed, Unchanged:
+			o.Generation = number
+		case Kept:
+			o.Generation = p.note.Definitions[it.file].Generation
+		case Failed:
+		}
+		if it.kind == secret {
+			r.Secrets = append(r.Secrets, o)
+		} else {
+			r.Templates = append(r.Templates, o)
+		}
+	}
+	return r
+}
+
+// refused is the report of a strict run that installs nothing because of some faults.
+func (p *plan) refused() *Report {
+	for _, it := range p.items {
+		if it.err == nil {
+			it.err = errors.New("not installed, because others have faults (-strict)")
+		}
+	}
+	p.compare()
+	r := p.report(0, false, units.Sets{})
+	r.Generation, r.Removed, r.silent = r.Previous, []string{}, true
+	return r
+}
+
+// WriteJSON writes the report as one JSON document.
+func (r *Report) WriteJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// WriteText says which secrets and rendered templates are added, modified and removed, one line each. It says nothing where
+// there was no generation before, or the manifest does not want it logged.
+func (r *Report) WriteText(w io.Writer) error {
+	if r.silent {
+		return nil
+	}
+	var text strings.Builder
+	r.writeChanges(&text, "secret", r.Secrets, func(name string) (string, bool) {
+		return name, !strings.HasPrefix(name, renderedDir+"/")
+	})
+	r.writeChanges(&text, "rendered secret", r.Templates, func(name string) (string, bool) {
+		return strings.CutPrefix(name, renderedDir+"/")
+	})
+	_, err := io.WriteString(w, text.String())
+	return err
+}
+
+func (r *Report) writeChanges(w io.Writer, noun string, outcomes []Outcome, removed func(string) (string, bool)) {
+	var added, modified, gone []string
+	for _, o := range outcomes {
+		switch {
+		case o.Status == Changed && o.added:
+			added = append(added, o.Name)
+		case o.Status == Changed:
+			modified = append(modified, o.Name)
+		}
+	}
+	for _, name := range r.Removed {
+		if name, ok := removed(name); ok {
+			gone = append(gone, name)
+		}
+	}
+	for _, line := range []struct {
+		done, would string
+		names       []string
+	}{{"adding", "would add", added}, {"modifying", "would modify", modified}, {"removing", "would remove", gone}} {
+		if len(line.names) == 0 {
+			continue
+		}
+		verb, plural := line.done, ""
+		if r.DryRun {
+			verb = line.would
+		}
+		if len(line.names) > 1 {
+			plural = "s"
+		}
+		slices.Sort(line.names)
+		fmt.Fprintf(w, "%s %s%s: %s\n", verb, noun, plural, strings.Join(line.names, ", "))
+	}
+}
