@@ -6,30 +6,31 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/install"
 	"sops-initrd/internal/resolve"
 )
 
-const usage = `Usage: sops-install-secrets [OPTION]... MANIFEST
+const usage = `usage: sops-install-secrets [-ignore-passwd] [-strict] [-json] MANIFEST
+       sops-install-secrets -check-mode MODE MANIFEST
 
-Decrypt the secrets of MANIFEST, a JSON file that the NixOS module writes, and
-install them with their owners and modes as a new generation.
+Decrypt the secrets of MANIFEST, a JSON file that the NixOS module writes, and install them with their owners and modes as a
+new generation. What cannot be installed keeps the file it has.
 
-Options:
-  -check-mode MODE  check MANIFEST instead of installing it; MODE is "manifest"
-                    (only the document), "sopsfile" (the sops files as well,
-                    without keys) or "off" (the default: install)
-  -ignore-passwd    look up no users and groups: everything belongs to root, or
-                    in user mode to the user
+options:
+  -check-mode MODE  check MANIFEST instead of installing it: "manifest" looks at the document alone, "sopsfile" at the
+                    sops files as well, without any key; "off" is the default
+  -ignore-passwd    look up no users and groups: everything belongs to root, or in user mode to the user
   -json             print what was done as JSON, never with values
   -strict           install nothing if anything cannot be installed
-  -version          print the version
+  -version          print the version and exit
+  -h, -help         print this text and exit
 
-Exit status: 0 done, 1 something failed, 2 wrong use.
-
-Examples:
+examples:
   sops-install-secrets /etc/sops/manifest.json
   sops-install-secrets -check-mode sopsfile result/manifest.json
 `
@@ -75,7 +76,7 @@ func parse(args []string) (flags, error) {
 	}
 }
 
-func run(ctx context.Context, env cli.Env) int {
+func run(env cli.Env) int {
 	f, err := parse(env.Args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -88,6 +89,8 @@ func run(ctx context.Context, env cli.Env) int {
 		fmt.Fprintln(env.Stdout, install.Program, cli.Version())
 		return cli.Done
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	installer := install.Installer{
 		Env: env, System: install.Linux{Output: env.Stderr}, Resolve: resolve.Run, ActivationDir: "/run/nixos",
 	}

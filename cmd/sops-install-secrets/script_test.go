@@ -1,0 +1,89 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/install"
+	"sops-initrd/internal/scripttest"
+	"sops-initrd/internal/testkeys"
+	"sops-initrd/internal/testns"
+)
+
+func TestMain(m *testing.M) {
+	scripttest.Main(m, map[string]func(cli.Env) int{install.Program: run})
+}
+
+// sopsPath names the real sops to a test that runs in a namespace.
+const sopsPath = "TEST_SOPS"
+
+// TestScripts runs each script as root with a /run and an /etc of its own. Scripts have the real sops in their PATH, and the
+// keys of package testkeys in $KEYS, with their recipients in $AGE, $AGE_OTHER and so on.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(sopsPath) != "" && testns.Inside(t) {
+		scripttest.Run(t, setup(t))
+		return
+	}
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts: ", err)
+	}
+	for _, script := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			testns.Inside(t, sopsPath+"="+testkeys.SOPS(t))
+		})
+	}
+}
+
+func setup(t *testing.T) func(*testscript.Env) error {
+	return func(e *testscript.Env) error {
+		dir := filepath.Join(e.WorkDir, ".tools")
+		keys := filepath.Join(dir, "keys")
+		if err := os.MkdirAll(keys, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(os.Getenv(sopsPath), filepath.Join(dir, "sops")); err != nil {
+			return err
+		}
+		for variable, name := range map[string]string{
+			"AGE": testkeys.Age, "AGE_OTHER": testkeys.AgeOther, "SSH": testkeys.SSHEd25519, "RSA": testkeys.SSHRSA2048, "GPG": testkeys.GPGRSA,
+		} {
+			if err := os.WriteFile(filepath.Join(keys, name), testkeys.Data(t, name), 0o600); err != nil {
+				return err
+			}
+			if name != testkeys.GPGRSA {
+				e.Setenv(variable, testkeys.Public(t, name))
+			}
+		}
+		e.Setenv("GPG", testkeys.GPGRSAFingerprint)
+		e.Setenv("KEYS", keys)
+		e.Setenv("HOME", "/var/empty")
+		e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))
+		return substitute(e.WorkDir, strings.NewReplacer("$WORK", e.WorkDir, "$KEYS", keys))
+	}
+}
+
+// substitute puts real paths into the manifests of a script.
+func substitute(dir string, paths *strings.Replacer) error {
+	manifests, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, m := range manifests {
+		data, err := os.ReadFile(m)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(m, []byte(paths.Replace(string(data))), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+// Package testns runs a test in mount and PID namespaces of its own, so that it can mount file systems, use the real /run and
+// /etc/passwd, and leave processes behind, without the machine seeing any of it. It is imported by tests only.
+package testns
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// marker is set in the environment of the process that runs inside.
+const marker = "TESTNS_INSIDE"
+
+// prepare gives the namespace an empty /run and an /etc with users that tests rely on. The groups keys and nogroup are there,
+// as on NixOS.
+const prepare = `
+mount -t tmpfs -o mode=0755 tmpfs /run
+mkdir /run/nixos /run/etc
+cp -a /etc/. /run/etc
+mkdir /run/.etc
+mount -t tmpfs -o mode=0755 tmpfs /run/.etc
+cp -a /run/etc/. /run/.etc
+rm -r /run/etc
+mount --move /run/.etc /etc
+rmdir /run/.etc
+echo 'someuser:x:1000:1000::/home/someuser:/bin/sh
+example-user:x:1002:1002::/home/example:/bin/sh' >>/etc/passwd
+echo 'somegroup:x:1000:
+example:x:1002:' >>/etc/group
+grep -q ^keys: /etc/group || echo 'keys:x:96:' >>/etc/group
+grep -q ^nogroup: /etc/group || echo 'nogroup:x:65534:' >>/etc/group
+`
+
+// Inside says whether the test goes on: it does in the namespaces. Outside it runs the calling test in a child there, passes on
+// how that ended, and returns false. An ordinary user cannot make the namespaces; then the test is skipped, or fails if CI
+// is true. Further variables for the child have the form NAME=value.
+func Inside(t *testing.T, env ...string) bool {
+	t.Helper()
+	if os.Getenv(marker) != "" {
+		return true
+	}
+	need(t)
+	args := []string{
+		"--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private",
+		"sh", "-ec", prepare + `exec "$@"`, "sh", os.Args[0], "-test.run", pattern(t.Name()), "-test.timeout", "10m",
+	}
+	if testing.Verbose() {
+		args = append(args, "-test.v")
+	}
+	cmd := exec.Command("unshare", args...)
+	cmd.Env = append(append(os.Environ(), marker+"=1"), env...)
+	out, err := cmd.CombinedOutput()
+	switch {
+	case err != nil:
+		t.Errorf("in namespaces of its own: %v\n%s", err, out)
+	case testing.Verbose():
+		t.Logf("%s", out)
+	case strings.Contains(string(out), "no tests to run"):
+		t.Errorf("nothing ran in the namespaces:\n%s", out)
+	}
+	return false
+}
+
+// pattern matches just this test or subtest.
+func pattern(name string) string {
+	parts := strings.Split(name, "/")
+	for i, p := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(p) + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+func need(t *testing.T) {
+	t.Helper()
+	why := ""
+	if os.Geteuid() != 0 {
+		why = "needs root, for mount and PID namespaces"
+	} else if out, err := exec.Command("unshare", "--mount", "--pid", "--fork", "true").CombinedOutput(); err != nil {
+		why = "no mount and PID namespaces here: " + strings.TrimSpace(string(out)+" "+err.Error())
+	}
+	if why == "" {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
