@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/getsops/sops/v3/keyservice"
 
 	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/remotekey"
 )
 
 // DefaultTimeout is how long one program is waited for.
@@ -47,11 +49,12 @@ type Ring struct {
 	timeout    time.Duration
 	identities []Identity
 	skipped    []Skipped
-	memory     []ageKey        // age identities that need no program
-	plugins    []ageKey        // age identities of plugins
-	pgp        []pgpKey        // RSA keys, which are OpenPGP keys too
-	commands   []*command      // programs that print keys
-	gpg        *gpg            // nil without a home that may be used
+	memory     []ageKey   // age identities that need no program
+	plugins    []ageKey   // age identities of plugins
+	pgp        []pgpKey   // RSA keys, which are OpenPGP keys too
+	commands   []*command // programs that print keys
+	gpg        *gpg       // nil without a home that may be used
+	remote     remotekey.Client
 	seen       map[string]bool // sources that were read
 
 	mu       sync.Mutex // guards skipped and identities once the ring is open
@@ -82,16 +85,21 @@ func Open(c Config) *Ring {
 		r.addHome(c)
 	}
 	r.gpg = newGPG(c, r)
+	r.remote = remotekey.New(c.Getenv)
 	return r
 }
 
 // Close ends what the ring has started.
 func (r *Ring) Close() error {
-	if r.gpg == nil {
-		return nil
+	err := r.remote.Close()
+	if r.gpg != nil {
+		err = errors.Join(err, r.gpg.close())
 	}
-	return r.gpg.close()
+	return err
 }
+
+// Remote opens data keys with keys that live outside this host, in clouds and vaults.
+func (r *Ring) Remote() keyservice.KeyServiceClient { return r.remote }
 
 // Identities are the keys that were found, in the order in which they are tried.
 func (r *Ring) Identities() []Identity {

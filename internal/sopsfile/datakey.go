@@ -104,7 +104,7 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Memory(sealed(r)) })
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Programs(ctx, sealed(r)) })
 	s.try(func(r Recipient) bool { return !r.local() }, func(r Recipient) ([]byte, string, error) {
-		part, err := fromService(ctx, timeout, r)
+		part, err := fromService(ctx, timeout, ring.Remote(), r)
 		return part, r.Type, err
 	})
 	if !s.done() {
@@ -126,13 +126,13 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	return key, s.attempts, nil
 }
 
-// fromService asks the service that has a key, by sops's own client. That cannot be interrupted: when the time is over it is
+// fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
 // left alone, and ends with the process.
-func fromService(ctx context.Context, timeout time.Duration, r Recipient) ([]byte, error) {
+func fromService(ctx context.Context, timeout time.Duration, service keyservice.KeyServiceClient, r Recipient) ([]byte, error) {
 	return keyring.Within(ctx, timeout, func() (part []byte, err error) {
 		err = guard(func() error {
 			key := keyservice.KeyFromMasterKey(r.key)
-			answer, err := keyservice.NewLocalClient().Decrypt(ctx, &keyservice.DecryptRequest{Key: &key, Ciphertext: r.key.EncryptedDataKey()})
+			answer, err := service.Decrypt(ctx, &keyservice.DecryptRequest{Key: &key, Ciphertext: r.key.EncryptedDataKey()})
 			if err != nil {
 				return errors.New(keyring.Quiet(err.Error()))
 			}

@@ -1,0 +1,53 @@
+package resolve_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/remotekey"
+	"sops-initrd/internal/resolve"
+	"sops-initrd/internal/testkeys"
+)
+
+// TestRun_remoteKey decrypts a file whose only key is in a Vault. The full build does it alone, the slim build asks sops, and
+// says so where there is none.
+func TestRun_remoteKey(t *testing.T) {
+	sops := testkeys.SOPS(t)
+	t.Setenv("VAULT_TOKEN", testkeys.VaultToken)
+	t.Setenv("PATH", t.TempDir())
+	uri := testkeys.Vault(t)
+	path := testkeys.EncryptVault(t, "yaml", "disk: passphrase\n", uri)
+	_, slim := remotekey.New(nil).(*remotekey.Program)
+
+	run := func(program string) resolve.Value {
+		result := resolve.Run(t.Context(), resolve.Request{
+			Secrets: []manifest.Source{{Name: "disk", Key: "disk", SopsFile: path, Format: manifest.YAML}},
+			Getenv:  func(name string) string { return map[string]string{remotekey.Variable: program}[name] },
+		})
+		if len(result.Warnings) > 0 {
+			t.Errorf("warnings: %q", result.Warnings)
+		}
+		return result.Secrets["disk"]
+	}
+	if got := run(sops); got.Err != nil || string(got.Data) != "passphrase" {
+		t.Errorf("with sops: %q, %v", got.Data, got.Err)
+	}
+	got := run("")
+	switch {
+	case !slim && (got.Err != nil || string(got.Data) != "passphrase"):
+		t.Errorf("full build without sops: %q, %v", got.Data, got.Err)
+	case slim && got.Err == nil:
+		t.Error("slim build without sops: decrypted")
+	case slim:
+		var stderr bytes.Buffer
+		cli.Report(cli.Env{Stderr: &stderr}, "program", got.Err)
+		for _, want := range []string{path, uri, "put sops into PATH", remotekey.Variable} {
+			if !strings.Contains(stderr.String(), want) {
+				t.Errorf("slim build without sops: %q not in %s", want, stderr.String())
+			}
+		}
+	}
+}
