@@ -113,7 +113,7 @@ let
     "${item.option}: neededForInitrd and neededForUsers are both set, but a secret has one place; declare it twice, under two names with the same key"
   ) (builtins.filter (item: item.neededForUsers) marked);
 
-  # vfat has no owners: who can read a file is decided by the options of the mount.
+  # vfat has no owners: who can read a file is decided by the options of the mount. Its group is root's, unless gid says otherwise.
   bootMounts = lib.unique (
     optional (loader.systemd-boot.enable or false) (
       let
@@ -124,38 +124,39 @@ let
     ++ optional (!(loader.systemd-boot.enable or false)) loader.efi.efiSysMountPoint
     ++ lib.optionals (loader.grub.enable or false) (map (b: b.path) (loader.grub.mirroredBoots or [ ]))
   );
-  maskOf =
-    names: options:
-    let
-      given = concatLists (
-        map (
-          o: concatLists (map (n: optional (lib.hasPrefix "${n}=" o) (lib.removePrefix "${n}=" o)) names)
-        ) (lib.concatMap (lib.splitString ",") options)
-      );
-    in
-    # The kernel takes the umask of the process that mounts, 0022.
-    if given == [ ] then "022" else lib.last given;
-  # Whether the mask takes all of the given bits (one octal digit) from group and others.
-  takes =
-    bits: mask:
-    let
-      digits = lib.reverseList (lib.stringToCharacters mask);
-      digit = n: if builtins.length digits > n then lib.toIntBase10 (builtins.elemAt digits n) else 0;
-    in
-    builtins.bitAnd (digit 0) bits == bits && builtins.bitAnd (digit 1) bits == bits;
   readable =
     mount:
     let
       fileSystem = config.fileSystems.${mount} or null;
-      options = fileSystem.options;
+      options = lib.concatMap (lib.splitString ",") fileSystem.options;
+      values =
+        names:
+        concatLists (
+          map (name: map (lib.removePrefix "${name}=") (builtins.filter (lib.hasPrefix "${name}=") options)) names
+        );
+      # Octal; the default is the umask of whoever mounts, which is 0022.
+      mask = names: lib.last ([ "0022" ] ++ values names);
+      digits = mask: map lib.toIntBase10 (lib.reverseList (lib.stringToCharacters mask));
+      # Whether the mask leaves the permission (an octal digit) to others, or to the group.
+      leaves =
+        permission: mask:
+        builtins.any (digit: builtins.bitAnd digit permission == 0) (
+          lib.take (if values [ "gid" ] == [ ] then 1 else 2) (
+            digits mask
+            ++ [
+              0
+              0
+            ]
+          )
+        );
     in
     fileSystem != null
     && builtins.elem fileSystem.fsType [
       "vfat"
       "msdos"
     ]
-    && !takes 4 (maskOf [ "umask" "fmask" ] options)
-    && !takes 1 (maskOf [ "umask" "dmask" ] options);
+    && leaves 4 (mask [ "umask" "fmask" ])
+    && leaves 1 (mask [ "umask" "dmask" ]);
 in
 {
   config = lib.mkMerge [

@@ -65,7 +65,7 @@ let
             !paths.needsBuild secret.sopsFile && !builtins.pathExists secret.sopsFile
           ) "${option}: there is no file ${file}"
           ++
-            lib.optional (!builtins.isPath secret.sopsFile && !paths.inStore secret.sopsFile)
+            lib.optional (!paths.endsInStore secret.sopsFile)
               "${option}: ${file} is not in the Nix store; write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false"
         ) secrets
       )
@@ -81,9 +81,13 @@ let
     write {
       name = "manifest${suffix}.json";
       inherit secrets;
-      check = "${cfg.validationPackage}/bin/sops-install-secrets -check-mode=${
-        if cfg.validateSopsFiles then "sopsfile" else "manifest"
-      }";
+      checks = [
+        "${cfg.validationPackage}/bin/sops-install-secrets -check-mode=${
+          if cfg.validateSopsFiles then "sopsfile" else "manifest"
+        }"
+      ]
+      # It reads the fields that all manifests share, and knows recipients.
+      ++ lib.optional (cfg.validateSopsFiles && cfg.hostRecipients != [ ]) checkInitrd;
       value = keySources // {
         version = 1;
         secrets = map (s: source s // placement s) (values secrets);
@@ -101,7 +105,7 @@ let
     {
       name,
       secrets,
-      check,
+      checks,
       value,
     }:
     let
@@ -111,12 +115,7 @@ let
       pkgs.writeTextFile {
         inherit name;
         text = builtins.toJSON value;
-        checkPhase = ''
-          ${check} "$target"
-        ''
-        + lib.optionalString (cfg.hostRecipients != [ ] && cfg.validateSopsFiles) ''
-          ${checkInitrd} "$target"
-        '';
+        checkPhase = lib.concatMapStrings (check: "${check} \"$target\"\n") checks;
       }
     );
 
@@ -198,7 +197,7 @@ in
     sops-initrd-manifest = write {
       name = "manifest-initrd.json";
       secrets = initrdSecrets;
-      check = checkInitrd;
+      checks = [ checkInitrd ];
       value = keySources // {
         version = 1;
         prefix = "/.initrd-secrets";

@@ -21,6 +21,9 @@ rec {
   # Whether the file is in the store, where everybody can read it.
   inStore = path: hasPrefix builtins.storeDir (plain path);
 
+  # Whether interpolating the path gives one in the store: Nix paths are copied there.
+  endsInStore = path: builtins.isPath path || inStore path;
+
   # A store path that has to be built before it can be looked at. Looking at it while evaluating would be an import from a
   # derivation.
   needsBuild =

@@ -55,14 +55,13 @@ let
   # content of files elsewhere may be anything when the boot loader is installed.
   contentOf =
     file:
-    if paths.needsBuild file || !coverable file then
+    if paths.needsBuild file || !paths.endsInStore file then
       paths.plain file
     else
       builtins.hashFile "sha256" file;
-  coverable = file: builtins.isPath file || paths.inStore file;
   uncovered = lib.unique (
     map (s: paths.plain s.sopsFile) (
-      builtins.filter (s: !coverable s.sopsFile) (builtins.attrValues cfg.manifest.initrd.secrets)
+      builtins.filter (s: !paths.endsInStore s.sopsFile) (builtins.attrValues cfg.manifest.initrd.secrets)
     )
   );
 

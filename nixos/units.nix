@@ -15,8 +15,8 @@ let
       ++ cfg.gnupg.sshKeyPaths
       ++ optional (cfg.age.keyFile != null) cfg.age.keyFile
       ++ cfg.age.sshKeyPaths
-      ++ builtins.filter (file: !paths.inStore file) (
-        map (s: paths.hostPath s.sopsFile) (builtins.attrValues secrets)
+      ++ builtins.filter (file: !paths.endsInStore file) (
+        map (s: s.sopsFile) (builtins.attrValues secrets)
       )
     );
 

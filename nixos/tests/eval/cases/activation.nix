@@ -1,0 +1,440 @@
+# How secrets are installed at activation: by scripts or by units, in which order.
+{
+  lib,
+  evaluate,
+  pkgs,
+  assets,
+  ...
+}:
+
+let
+  base = {
+    sops.defaultSopsFile = assets + "/secrets.yaml";
+    sops.secrets.test_key = { };
+    sops.secrets.password.neededForUsers = true;
+  };
+  with' =
+    machine: config:
+    evaluate (
+      machine
+      // {
+        config.imports = [
+          base
+          config
+        ];
+      }
+    );
+  scripts = with' { } { };
+  units = with' { users = "sysusers"; } { };
+
+  ours =
+    r:
+    lib.filterAttrs (name: _: lib.hasInfix "ecrets" name || name == "generate-age-key") r.config.system.activationScripts;
+  services =
+    r: lib.filterAttrs (name: _: lib.hasPrefix "sops" name) r.config.systemd.services;
+  ordering = unit: {
+    inherit (unit)
+      wantedBy
+      requiredBy
+      after
+      before
+      wants
+      requires
+      ;
+  };
+  count = part: text: builtins.length (lib.splitString part text) - 1;
+in
+{
+  "scripts: their names, order and dry runs" = {
+    expr = lib.mapAttrs (_: s: {
+      inherit (s) deps supportsDryActivation;
+    }) (ours scripts);
+    expected = {
+      setupSecrets = {
+        deps = [
+          "specialfs"
+          "users"
+          "groups"
+        ];
+        supportsDryActivation = true;
+      };
+      setupSecretsForUsers = {
+        deps = [ "specialfs" ];
+        supportsDryActivation = true;
+      };
+    };
+  };
+
+  "scripts: users are made after their secrets" = {
+    expr = scripts.config.system.activationScripts.users.deps;
+    expected = [ "setupSecretsForUsers" ];
+  };
+
+  "scripts: what they run" = {
+    expr = lib.mapAttrs (_: s: lib.splitString "\n" s.text) (ours scripts);
+    expected =
+      let
+        inherit (scripts.config) sops system;
+        environment = [
+          "("
+          "  export HOME='/var/empty'"
+          "  export PATH=''"
+        ];
+      in
+      {
+        setupSecrets = [
+          "[ -e /run/current-system ] || echo setting up secrets..."
+        ]
+        ++ environment
+        ++ [
+          "  ${sops.package}/bin/sops-install-secrets ${system.build.sops-nix-manifest}"
+          ")"
+          ""
+          ""
+        ];
+        setupSecretsForUsers = [
+          "[ -e /run/current-system ] || echo setting up secrets for users..."
+        ]
+        ++ environment
+        ++ [
+          "  ${sops.package}/bin/sops-install-secrets -ignore-passwd ${system.build.sops-nix-users-manifest}"
+          ")"
+          ""
+          ""
+        ];
+      };
+  };
+
+  "scripts: no units, but the targets" = {
+    expr = {
+      services = builtins.attrNames (services scripts);
+      targets = lib.mapAttrs (_: ordering) scripts.config.systemd.targets;
+    };
+    expected = {
+      services = [ ];
+      targets = {
+        sops-secrets = {
+          wantedBy = [ "sysinit.target" ];
+          requiredBy = [ ];
+          wants = [ ];
+          requires = [ ];
+          after = [ ];
+          before = [ "sysinit.target" ];
+        };
+        sops-secrets-for-users = {
+          wantedBy = [ "sysinit.target" ];
+          requiredBy = [ ];
+          wants = [ ];
+          requires = [ ];
+          after = [ ];
+          before = [
+            "systemd-sysusers.service"
+            "userborn.service"
+            "sysinit.target"
+          ];
+        };
+      };
+    };
+  };
+
+  "scripts: the environment and the plugins" = {
+    expr =
+      let
+        text =
+          (with' { } {
+            sops.environment.SOPS_AGE_KEY_CMD = "'$(command -v x)'";
+            sops.age.plugins = [ pkgs.age-plugin-tpm ];
+          }).config.system.activationScripts.setupSecrets.text;
+      in
+      builtins.filter (lib.hasPrefix "  export") (lib.splitString "\n" text);
+    expected = [
+      "  export HOME='/var/empty'"
+      "  export PATH='${pkgs.age-plugin-tpm}/bin'"
+      "  export SOPS_AGE_KEY_CMD=''$(command -v x)''"
+    ];
+  };
+
+  "units: on by default with systemd-sysusers and with userborn" = {
+    expr =
+      map
+        (
+          users:
+          let
+            r = with' { inherit users; } { };
+          in
+          {
+            inherit (r.config.sops) useSystemdActivation;
+            services = builtins.attrNames (services r);
+            scripts = builtins.attrNames (ours r);
+          }
+        )
+        [
+          "sysusers"
+          "userborn"
+        ];
+    expected =
+      let
+        same = {
+          useSystemdActivation = true;
+          services = [
+            "sops-install-secrets"
+            "sops-install-secrets-for-users"
+          ];
+          scripts = [ ];
+        };
+      in
+      [
+        same
+        same
+      ];
+  };
+
+  "units: their order" = {
+    expr = lib.mapAttrs (_: ordering) (services units);
+    expected = {
+      sops-install-secrets = {
+        wantedBy = [
+          "sysinit.target"
+          "sysinit-reactivation.target"
+        ];
+        requiredBy = [ ];
+        wants = [ ];
+        requires = [ ];
+        after = [
+          "local-fs.target"
+          "systemd-sysusers.service"
+          "userborn.service"
+        ];
+        before = [
+          "sysinit.target"
+          "sysinit-reactivation.target"
+          "sops-secrets.target"
+          "shutdown.target"
+        ];
+      };
+      sops-install-secrets-for-users = {
+        wantedBy = [
+          "systemd-sysusers.service"
+          "sysinit-reactivation.target"
+        ];
+        requiredBy = [ ];
+        wants = [ ];
+        requires = [ ];
+        after = [ ];
+        before = [
+          "systemd-sysusers.service"
+          "userborn.service"
+          "sysinit.target"
+          "sysinit-reactivation.target"
+          "sops-secrets-for-users.target"
+          "shutdown.target"
+        ];
+      };
+    };
+  };
+
+  "units: the targets want them, so that one bad secret fails nobody else" = {
+    expr = lib.mapAttrs (_: t: {
+      inherit (t) wants requires after;
+    }) units.config.systemd.targets;
+    expected = {
+      sops-secrets = {
+        wants = [ "sops-install-secrets.service" ];
+        requires = [ ];
+        after = [ "sops-install-secrets.service" ];
+      };
+      sops-secrets-for-users = {
+        wants = [ "sops-install-secrets-for-users.service" ];
+        requires = [ ];
+        after = [ "sops-install-secrets-for-users.service" ];
+      };
+    };
+  };
+
+  "units: what they run" = {
+    expr =
+      let
+        r = with' { users = "sysusers"; } {
+          sops.environment.A = "1";
+          sops.age.plugins = [ pkgs.age-plugin-tpm ];
+        };
+      in
+      lib.mapAttrs (_: s: {
+        inherit (s) environment serviceConfig;
+        path = map (p: p.name) s.path;
+        inherit (s.unitConfig) DefaultDependencies;
+      }) (services r);
+    expected =
+      let
+        inherit (units.config) sops system;
+        service = command: {
+          environment = {
+            A = "1";
+            SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
+          };
+          path = [ "age-plugin-tpm" ];
+          DefaultDependencies = "no";
+          serviceConfig = {
+            Type = "oneshot";
+            RemainAfterExit = true;
+            ExecStart = [ "${sops.package}/bin/sops-install-secrets ${command}" ];
+          };
+        };
+      in
+      {
+        sops-install-secrets = service "${system.build.sops-nix-manifest}";
+        sops-install-secrets-for-users = service "-ignore-passwd ${system.build.sops-nix-users-manifest}";
+      };
+  };
+
+  "units: keys and sops files outside of the store are mounted first" = {
+    expr =
+      let
+        r = with' { users = "sysusers"; } {
+          sops.validateSopsFiles = false;
+          sops.secrets.test_key.sopsFile = "/persist/secrets.yaml";
+          sops.age.keyFile = "/persist/key.txt";
+        };
+      in
+      lib.mapAttrs (_: s: s.unitConfig.RequiresMountsFor) (services r);
+    expected =
+      let
+        keys = [
+          "/etc/ssh/ssh_host_rsa_key"
+          "/persist/key.txt"
+          "/etc/ssh/ssh_host_ed25519_key"
+        ];
+      in
+      {
+        sops-install-secrets = keys ++ [ "/persist/secrets.yaml" ];
+        sops-install-secrets-for-users = keys;
+      };
+  };
+
+  "units: a gnupg home is mounted first" = {
+    expr =
+      (with' { users = "sysusers"; } {
+        sops.gnupg.home = "/persist/gnupg";
+        sops.gnupg.sshKeyPaths = [ ];
+      }).config.systemd.services.sops-install-secrets.unitConfig.RequiresMountsFor;
+    expected = [
+      "/persist/gnupg"
+      "/etc/ssh/ssh_host_ed25519_key"
+    ];
+  };
+
+  "units: userborn runs again for new passwords" = {
+    expr =
+      let
+        r = with' { users = "userborn"; } { };
+      in
+      map (t: "${t}") r.config.systemd.services.userborn.restartTriggers
+      == [ "${r.config.system.build.sops-nix-users-manifest}" ];
+    expected = true;
+  };
+
+  "units on request: those for users stay with whoever makes users" = {
+    expr =
+      let
+        r = with' { } { sops.useSystemdActivation = true; };
+      in
+      {
+        services = builtins.attrNames (services r);
+        scripts = builtins.attrNames (ours r);
+        inherit (r.config.systemd.targets.sops-secrets) wants;
+        usersWants = r.config.systemd.targets.sops-secrets-for-users.wants;
+        users = r.config.system.activationScripts.users.deps;
+      };
+    expected = {
+      services = [ "sops-install-secrets" ];
+      scripts = [ "setupSecretsForUsers" ];
+      wants = [ "sops-install-secrets.service" ];
+      usersWants = [ ];
+      users = [ "setupSecretsForUsers" ];
+    };
+  };
+
+  "scripts on request: those for users stay with whoever makes users" = {
+    expr =
+      let
+        r = with' { users = "userborn"; } { sops.useSystemdActivation = false; };
+      in
+      {
+        services = builtins.attrNames (services r);
+        scripts = builtins.attrNames (ours r);
+      };
+    expected = {
+      services = [ "sops-install-secrets-for-users" ];
+      scripts = [ "setupSecrets" ];
+    };
+  };
+
+  "generateKey: a script that others order themselves by, in every mode" = {
+    expr =
+      map
+        (
+          users:
+          let
+            r = with' { inherit users; } {
+              sops.age.keyFile = "/var/lib/sops nix/key.txt";
+              sops.age.generateKey = true;
+            };
+            script = r.config.system.activationScripts.generate-age-key.text;
+          in
+          {
+            makes = count "${pkgs.age}/bin/age-keygen -o '/var/lib/sops nix/key.txt'.new" script;
+            deps = (r.config.system.activationScripts.setupSecrets or { deps = [ ]; }).deps;
+            inUnits = lib.mapAttrsToList (_: s: s.preStart == script) (services r);
+          }
+        )
+        [
+          "scripts"
+          "sysusers"
+        ];
+    expected = [
+      {
+        makes = 1;
+        deps = [
+          "specialfs"
+          "users"
+          "groups"
+          "generate-age-key"
+        ];
+        inUnits = [ ];
+      }
+      {
+        makes = 1;
+        deps = [ ];
+        inUnits = [
+          true
+          true
+        ];
+      }
+    ];
+  };
+
+  "only templates, only secrets for users, only secrets for the initrd" = {
+    expr =
+      map
+        (
+          sops:
+          builtins.attrNames (
+            ours (evaluate {
+              config.sops = sops // {
+                defaultSopsFile = assets + "/secrets.yaml";
+              };
+            })
+          )
+        )
+        [
+          { templates.t.content = "x"; }
+          { secrets.password.neededForUsers = true; }
+          { secrets.luks.initrd.only = true; }
+        ];
+    expected = [
+      [ "setupSecrets" ]
+      [ "setupSecretsForUsers" ]
+      [ ]
+    ];
+  };
+}

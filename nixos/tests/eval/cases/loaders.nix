@@ -1,0 +1,198 @@
+# Boot loaders: who runs the hook, with what, and what is said to those that do not.
+{
+  lib,
+  evaluate,
+  assets,
+  ...
+}:
+
+let
+  base = {
+    sops.defaultSopsFile = assets + "/secrets.yaml";
+    sops.secrets.luks.neededForInitrd = true;
+    sops.secrets.luks.initrd.path = "/etc/luks.key";
+  };
+  with' =
+    machine: config:
+    evaluate (
+      machine
+      // {
+        config.imports = [
+          base
+          config
+        ];
+      }
+    );
+  stages =
+    f:
+    map f [
+      true
+      false
+    ];
+in
+lib.listToAttrs (
+  map
+    (loader: {
+      name = "${loader}: the hook installs secrets, with both stages 1";
+      value = {
+        expr = stages (
+          systemdStage1:
+          let
+            r = with' { inherit loader systemdStage1; } { };
+          in
+          {
+            inherit (r) faults warnings;
+            hook = lib.hasInfix "/bin/sops-initrd append " r.hook;
+            told = r.config.system.build.initrdSecrets != null;
+            entries = map (e: e.path) r.initrdManifest.entries;
+            installed = lib.hasInfix "--installed /boot/limine/kernels" r.hook;
+            placed =
+              lib.hasInfix "sops_place /etc/luks.key" (
+                if systemdStage1 then
+                  r.config.boot.initrd.systemd.services.initrd-nixos-copy-secrets.postStart
+                else
+                  r.config.boot.initrd.preDeviceCommands
+              );
+          }
+        );
+        expected = stages (_: {
+          faults = [ ];
+          warnings = [ ];
+          hook = true;
+          told = true;
+          entries = [ "/etc/luks.key" ];
+          installed = loader == "limine";
+          placed = true;
+        });
+      };
+    })
+    [
+      "systemd-boot"
+      "grub"
+      "limine"
+    ]
+  ++ map
+    (loader: {
+      name = "${loader}: does not run the hook, and we say what to do";
+      value = {
+        expr = stages (
+          systemdStage1:
+          let
+            r = with' { inherit loader systemdStage1; } { };
+          in
+          builtins.filter (lib.hasInfix "/etc/luks.key") r.faults
+        );
+        expected = stages (_: [
+          ''
+            The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
+            - /etc/luks.key
+            Use systemd-boot, GRUB, limine or lanzaboote; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
+        ]);
+      };
+    })
+    [
+      "refind"
+      "extlinux"
+      "external"
+      "none"
+    ]
+)
+// {
+  "without secrets for the initrd, every loader will do" = {
+    expr = map (
+      loader:
+      (evaluate {
+        inherit loader;
+        config.sops.defaultSopsFile = assets + "/secrets.yaml";
+        config.sops.secrets.luks = { };
+      }).faults
+    ) [ "refind" "extlinux" "external" "none" ];
+    expected = [ [ ] [ ] [ ] [ ] ];
+  };
+
+  "a loader that cannot do it is fine while the initrd is switched off" = {
+    expr = (with' { loader = "extlinux"; } { sops.initrd.enable = false; }).faults;
+    expected = [ ];
+  };
+
+  "lanzaboote: an external loader that runs the hook" = {
+    expr =
+      let
+        r = with' { loader = "external"; } { boot.loader.supportsInitrdSecrets = true; };
+      in
+      {
+        inherit (r) faults;
+        hook = lib.hasInfix "/bin/sops-initrd append " r.hook;
+        inherit (r.config.sops.initrd) separateImages;
+      };
+    expected = {
+      faults = [ ];
+      hook = true;
+      separateImages = false;
+    };
+  };
+
+  "limine on BIOS keeps its files in /boot" = {
+    expr = lib.hasInfix "--installed /boot/limine/kernels" (with' { loader = "limine"; } {
+      boot.loader.limine.efiSupport = false;
+      boot.loader.efi.efiSysMountPoint = "/efi";
+    }).hook;
+    expected = true;
+  };
+
+  "a boot partition that others can read is warned about" = {
+    expr =
+      map
+        (
+          { loader ? "systemd-boot", mount ? "/boot", ... }@variant:
+          (with' { inherit loader; } {
+            fileSystems.${mount} = {
+              fsType = variant.fsType or "vfat";
+              options = variant.options or [ "defaults" ];
+            };
+            boot.loader = variant.settings or { };
+          }).warnings
+        )
+        [
+          { }
+          { loader = "grub"; }
+          { options = [ "fmask=0022" "dmask=0022" ]; }
+          { options = [ "fmask=0137" ]; }
+          { options = [ "fmask=0137" "gid=100" ]; }
+          { options = [ "umask=0077" ]; }
+          { options = [ "defaults,umask=077" ]; }
+          { options = [ "fmask=0177" ]; }
+          { options = [ "dmask=0077" ]; }
+          { fsType = "ext4"; }
+          {
+            mount = "/efi";
+            settings.efi.efiSysMountPoint = "/efi";
+          }
+          {
+            mount = "/efi";
+            settings.efi.efiSysMountPoint = "/efi";
+            settings.systemd-boot.xbootldrMountPoint = "/boot";
+          }
+        ];
+    expected =
+      let
+        warning = mount: [
+          "Initrd secrets are installed in ${mount}, where every user of this host can read them: add \"umask=0077\" to fileSystems.\"${mount}\".options."
+        ];
+      in
+      [
+        (warning "/boot")
+        (warning "/boot")
+        (warning "/boot")
+        [ ]
+        (warning "/boot")
+        [ ]
+        [ ]
+        [ ]
+        [ ]
+        [ ]
+        (warning "/efi")
+        [ ]
+      ];
+  };
+}
