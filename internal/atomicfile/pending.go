@@ -47,11 +47,13 @@ func (p *Pending) Commit(name string) error {
 	if err := p.Sync(); err != nil {
 		return errors.Join(err, p.Abort())
 	}
-	if err := p.dir.Rename(p.name, name); err != nil {
-		return errors.Join(err, p.Abort())
+	renamed := p.dir.Rename(p.name, name)
+	// Where directories are written at once, a rename can take effect and report an error all the same.
+	if renamed != nil && !p.named(name) {
+		return errors.Join(renamed, p.Abort())
 	}
 	p.done = true
-	if err := errors.Join(p.Sync(), p.dir.Sync(), p.Close()); err != nil {
+	if err := errors.Join(renamed, p.Sync(), p.dir.Sync(), p.Close()); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnsynced, err)
 	}
 	return nil
@@ -64,23 +66,20 @@ func (p *Pending) Abort() error {
 	}
 	p.done = true
 	err := p.dir.Remove(p.name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = nil // a rename that reported an error and took effect: the file is the target now and stays
-	case err != nil && p.named():
+	if err != nil && p.named(p.name) {
 		err = errors.Join(err, p.Truncate(0)) // the name stays, its content must not
 	}
 	return errors.Join(err, p.Close())
 }
 
-// named reports whether the temporary name still belongs to the file.
-func (p *Pending) named() bool {
+// named reports whether the name is the file's.
+func (p *Pending) named(name string) bool {
 	file, err := p.Stat()
 	if err != nil {
 		return false
 	}
-	name, err := p.dir.Lstat(p.name)
-	return err == nil && name.SameFile(file)
+	at, err := p.dir.Lstat(name)
+	return err == nil && at.SameFile(file)
 }
 
 // IsTemp reports whether name is one that Create makes with this prefix.

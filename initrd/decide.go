@@ -1,0 +1,419 @@
+package initrd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"sops-initrd/internal/atomicfile"
+)
+
+// span is a piece of a file.
+type span struct{ off, n int64 }
+
+// decision is what is to become of an image: some of a file, padding, and a segment.
+type decision struct {
+	Result
+	from    atomicfile.File // what the spans are pieces of: image or base
+	keep    []span
+	segment []byte // nil for none
+	whole   bool   // the image holds a whole segment of ours, which overwriting would put at risk
+	prefix  bool   // what is kept is the beginning of the image as it is: the rest can be overwritten
+}
+
+// decide finds out what the image is and what has to be done to it.
+func (j *job) decide() (*decision, error) {
+	d := &decision{}
+	d.OldSize = -1
+	if j.file != nil {
+		d.OldSize = j.info.Size
+	}
+	var err error
+	switch {
+	case d.OldSize <= 0:
+		d.Action = Created
+		err = j.finish(d)
+		if j.segment.Empty() {
+			d.Action = Unchanged
+			d.Size = d.OldSize
+		}
+	case j.base != nil:
+		err = j.againstBase(d)
+	default:
+		err = j.byItself(d)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// retain sets what is kept.
+func (d *decision) retain(from atomicfile.File, keep ...span) {
+	d.from, d.keep, d.Base = from, keep, 0
+	for _, s := range keep {
+		d.Base += s.n
+	}
+}
+
+// finish builds the segment for what is kept, and sets the rest of the result.
+func (j *job) finish(d *decision) error {
+	d.Size = d.Base
+	if !j.segment.Empty() {
+		if err := j.fit(d); err != nil {
+			return err
+		}
+		var err error
+		if d.segment, err = j.segment.encode(d.Base, j.omit); err != nil {
+			return err
+		}
+		foot, err := decodeFooter(d.segment[len(d.segment)-endBytes-trailerBytes:][:endBytes])
+		if err != nil {
+			return err
+		}
+		d.Offset, d.Length, d.Sum = d.Base+Padding(d.Base), int64(len(d.segment)), foot.sum
+		d.Size = d.Offset + d.Length
+	}
+	d.Written = d.Size
+	return nil
+}
+
+// fit compares entries outside SecretsDir, if there are any, with the base, once in a run.
+func (j *job) fit(d *decision) error {
+	if j.omit != nil || len(j.segment.outside()) == 0 {
+		return nil
+	}
+	var base io.ReaderAt = &spans{d.from, d.keep}
+	size := d.Base
+	switch {
+	case j.base != nil:
+		base, size = j.base, j.baseLen
+	case size == 0:
+		return fmt.Errorf("image %s: has no base, and entries outside %s need to be compared with one", j.image, SecretsDir)
+	}
+	var err error
+	var warnings []Warning
+	j.omit, warnings, err = j.segment.fit(base, size)
+	d.Warnings = append(d.Warnings, warnings...)
+	return err
+}
+
+// againstBase is for an image whose pristine base is known.
+func (j *job) againstBase(d *decision) error {
+	in, err := Find(j.file, d.OldSize)
+	if err != nil && !errors.Is(err, ErrNoSegment) {
+		return err
+	}
+	d.whole = in != nil && in.endangered()
+	d.retain(j.base, span{0, j.baseLen})
+	if same, err := j.sameAsNow(d, in); err != nil || same {
+		return err
+	}
+	equal, err := commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+	if err != nil {
+		return err
+	}
+	d.Action = Appended
+	switch {
+	case equal == j.baseLen:
+		d.prefix = true
+		d.Cut = d.OldSize - j.baseLen
+		if err := j.behindBase(d, in); err != nil {
+			return err
+		}
+	case equal == d.OldSize || onlyNULs(j.file, equal, d.OldSize):
+		d.Action = Repaired
+	case in != nil && in.Base == 0:
+		// The loader keeps our segment in a file of its own, and it is installed there a second time.
+		d.retain(j.file)
+		d.prefix, d.Action, d.Cut = true, j.actionOn(in), d.OldSize
+		if same, err := j.sameAsNow(d, in); err != nil || same {
+			return err
+		}
+	default:
+		torn, err := j.tornAlone(d.OldSize)
+		if err != nil {
+			return err
+		}
+		if !torn {
+			return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, nor that base with something behind it: they differ at offset %d",
+				j.image, j.Base, equal)
+		}
+		d.retain(j.file)
+		d.prefix, d.Action, d.Cut = true, Repaired, d.OldSize
+	}
+	return j.finish(d)
+}
+
+// sameAsNow finishes the decision and reports whether the image is already so. Of a base no more than its ends are read.
+func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
+	if err := j.finish(d); err != nil {
+		return false, err
+	}
+	if d.Size != d.OldSize {
+		return false, nil
+	}
+	if d.segment != nil {
+		if in == nil || in.Base != d.Base {
+			return false, nil
+		}
+		now := make([]byte, len(d.segment))
+		if err := readAt(j.file, now, in.Offset); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(now, d.segment) {
+			return false, nil
+		}
+	}
+	if d.from == j.base && j.base != nil {
+		if same, err := sameEnds(j.file, j.base, d.Base); err != nil || !same {
+			return false, err
+		}
+	}
+	d.Action, d.Written, d.Cut = Unchanged, 0, 0
+	return true, nil
+}
+
+// endangered reports whether there is a segment to lose: a whole one, or one of which that is not known.
+func (in *Installed) endangered() bool { return in.Whole || in.Version != formatVersion }
+
+// actionOn is the action on an image that holds this segment.
+func (j *job) actionOn(in *Installed) Action {
+	switch {
+	case j.segment.Empty():
+		return Removed
+	case in.Whole || in.Version != formatVersion:
+		return Replaced
+	}
+	return Repaired
+}
+
+// behindBase says what it is that lies behind the base and is cut.
+func (j *job) behindBase(d *decision, in *Installed) error {
+	if d.Cut == 0 {
+		return nil
+	}
+	foreign := d.Cut
+	if in != nil && in.Base >= j.baseLen {
+		d.Action = j.actionOn(in)
+		foreign = in.Base - j.baseLen
+	} else {
+		w := &walker{r: j.file, size: d.OldSize}
+		if err := w.walkFrom(j.baseLen); err != nil {
+			return err
+		}
+		for _, p := range w.parts {
+			if p.Kind == KindSegment {
+				d.Action = j.actionOn(p.Segment)
+				foreign -= p.Size
+			}
+			if p.Kind == KindPadding {
+				foreign -= p.Size
+			}
+		}
+	}
+	if j.segment.Empty() {
+		d.Action = Removed
+	}
+	if foreign > 0 {
+		d.warn("image %s: %d bytes that somebody else had put behind the base were cut", j.image, foreign)
+	}
+	return nil
+}
+
+// tornAlone reports whether the image is a torn segment of ours without any base.
+func (j *job) tornAlone(size int64) (bool, error) {
+	if size < 4 || !onlyNULs(j.file, 0, 4) {
+		return false, nil
+	}
+	w := &walker{r: j.file, size: size}
+	if err := w.walk(); err != nil {
+		return false, err
+	}
+	for _, p := range w.parts {
+		switch p.Kind {
+		case KindPadding:
+		case KindSegment:
+			return p.Segment.Base == 0, nil
+		default:
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// byItself is for an image of which nothing is known.
+func (j *job) byItself(d *decision) error {
+	in, err := Find(j.file, d.OldSize)
+	switch {
+	case errors.Is(err, ErrNoSegment):
+		return j.byWalk(d)
+	case err != nil:
+		return err
+	}
+	base := in.Base
+	for {
+		// Several segments in a row: versions before this one left them, or a tool that is not ours.
+		before, err := locate(j.file, base)
+		if errors.Is(err, ErrNoSegment) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		base = before.Base
+	}
+	d.whole, d.prefix = in.endangered(), true
+	d.retain(j.file, span{0, base})
+	d.Action, d.Cut = j.actionOn(in), d.OldSize-base
+	_, err = j.sameAsNow(d, in)
+	return err
+}
+
+// byWalk is for an image that does not end in a segment of ours: all of it is read.
+func (j *job) byWalk(d *decision) error {
+	w := &walker{r: j.file, size: d.OldSize}
+	if err := w.walk(); err != nil {
+		return err
+	}
+	keep, action, err := j.cut(w.parts, d.OldSize)
+	if err != nil {
+		return err
+	}
+	d.Action = action
+	d.retain(j.file, keep...)
+	d.prefix = len(keep) <= 1
+	d.Cut = d.OldSize - d.Base
+	for _, p := range w.parts {
+		d.whole = d.whole || p.Segment != nil && !p.stop && p.Segment.endangered()
+	}
+	if err := j.finish(d); err != nil {
+		return err
+	}
+	if j.segment.Empty() && d.Cut == 0 {
+		d.Action, d.Written = Unchanged, 0
+	}
+	return nil
+}
+
+// cut takes the segments of ours out of what a walk found. What others put behind them stays, at an offset of the same remainder.
+func (j *job) cut(parts []Part, size int64) (keep []span, action Action, err error) {
+	action = Appended
+	from := int64(0)
+	archives := false
+	for i, p := range parts {
+		switch {
+		case p.Kind == KindSegment:
+			if action == Appended {
+				action = j.actionOn(p.Segment)
+			}
+			last := !slices.ContainsFunc(parts[i+1:], func(p Part) bool { return p.Kind != KindSegment && p.Kind != KindPadding })
+			if last {
+				return append(keep, span{from, p.Segment.Base - from}), action, nil
+			}
+			if p.Size%4 != 0 {
+				return nil, "", fmt.Errorf("image %s: what lies behind the segment at offset %d would lose its alignment", j.image, p.Offset)
+			}
+			keep = append(keep, span{from, p.Offset - from})
+			from = p.Offset + p.Size
+		case p.stop:
+			return nil, "", j.refuse(p, archives)
+		case p.Kind != KindPadding:
+			archives = true
+		}
+	}
+	if !archives {
+		return nil, "", fmt.Errorf("image %s: holds nothing but NULs: it is not an initrd", j.image)
+	}
+	return append(keep, span{from, size - from}), action, nil
+}
+
+// refuse is the error for an image that cannot be understood.
+func (j *job) refuse(p Part, archives bool) error {
+	what := "cannot be appended to"
+	if !archives && p.Kind == KindGarbage {
+		what = "is not an initrd"
+	}
+	j.left += "; the kernel would lose what is put behind this; name the pristine initrd as base, or have the boot loader install the image again"
+	return fmt.Errorf("image %s: %s: %s at offset %d", j.image, what, p.Problem, p.Offset)
+}
+
+// spans reads pieces of a file as one.
+type spans struct {
+	r    io.ReaderAt
+	keep []span
+}
+
+func (s *spans) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for _, k := range s.keep {
+		if off >= k.n {
+			off -= k.n
+			continue
+		}
+		n := min(int64(len(p)-done), k.n-off)
+		m, err := s.r.ReadAt(p[done:done+int(n)], k.off+off)
+		done += m
+		if int64(m) < n {
+			return done, err
+		}
+		if off = 0; done == len(p) {
+			return done, nil
+		}
+	}
+	return done, io.EOF
+}
+
+const compareBytes = 1 << 20
+
+// commonPrefix returns how many bytes at the beginning of two files are equal.
+func commonPrefix(a io.ReaderAt, aSize int64, b io.ReaderAt, bSize int64) (int64, error) {
+	x, y := make([]byte, compareBytes), make([]byte, compareBytes)
+	for off, size := int64(0), min(aSize, bSize); ; off += compareBytes {
+		n := min(size-off, compareBytes)
+		if n <= 0 {
+			return size, nil
+		}
+		if err := errors.Join(readAt(a, x[:n], off), readAt(b, y[:n], off)); err != nil {
+			return 0, err
+		}
+		if bytes.Equal(x[:n], y[:n]) {
+			continue
+		}
+		for i := range n {
+			if x[i] != y[i] {
+				return off + i, nil
+			}
+		}
+	}
+}
+
+// sameEnds compares the first and the last bytes of the first n.
+func sameEnds(a, b io.ReaderAt, n int64) (bool, error) {
+	size := min(n, bufferBytes)
+	x, y := make([]byte, size), make([]byte, size)
+	for _, off := range []int64{0, n - size} {
+		if err := errors.Join(readAt(a, x, off), readAt(b, y, off)); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x, y) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// onlyNULs reports whether a piece of a file is nothing but NULs.
+func onlyNULs(r io.ReaderAt, from, to int64) bool {
+	buf := make([]byte, bufferBytes)
+	for from < to {
+		n := min(to-from, bufferBytes)
+		if readAt(r, buf[:n], from) != nil || len(bytes.Trim(buf[:n], "\x00")) > 0 {
+			return false
+		}
+		from += n
+	}
+	return true
+}

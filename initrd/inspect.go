@@ -1,0 +1,74 @@
+package initrd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// EntryInfo describes an entry without its content.
+type EntryInfo struct {
+	Path string
+	Mode fs.FileMode
+	UID  uint32
+	GID  uint32
+	Size int64
+}
+
+// MarshalJSON writes the mode as people know it: its type as a word and its permissions in octal.
+func (i EntryInfo) MarshalJSON() ([]byte, error) {
+	kind := "file"
+	switch i.Mode.Type() {
+	case fs.ModeDir:
+		kind = "directory"
+	case fs.ModeSymlink:
+		kind = "symlink"
+	}
+	return json.Marshal(struct {
+		Path string `json:"path"`
+		Type string `json:"type"`
+		Mode string `json:"mode"`
+		UID  uint32 `json:"uid"`
+		GID  uint32 `json:"gid"`
+		Size int64  `json:"size"`
+	}{i.Path, kind, fmt.Sprintf("%04o", linuxMode(i.Mode)&0o7777), i.UID, i.GID, i.Size})
+}
+
+// Part is a piece of an image.
+type Part struct {
+	Kind      string      `json:"kind"` // one of the constants Kind…
+	Offset    int64       `json:"offset"`
+	Size      int64       `json:"size"`
+	Unpacked  int64       `json:"unpacked,omitempty"`  // bytes after decompression
+	Archives  int         `json:"archives,omitempty"`  // complete cpio archives inside
+	Entries   int         `json:"entries,omitempty"`   // inside all of them
+	Microcode bool        `json:"microcode,omitempty"` // of a processor
+	Segment   *Installed  `json:"segment,omitempty"`   // when Kind is KindSegment
+	Files     []EntryInfo `json:"files,omitempty"`     // of a whole segment of ours
+	Problem   string      `json:"problem,omitempty"`
+
+	stop bool // the walk ended here
+}
+
+// Layout is what an image consists of. The parts are in order and cover the image without gaps.
+type Layout struct {
+	Size  int64  `json:"size"`
+	Parts []Part `json:"parts"`
+}
+
+// Complete reports whether the whole image was understood: what is appended to it reaches the kernel.
+func (l *Layout) Complete() bool {
+	return len(l.Parts) == 0 || !l.Parts[len(l.Parts)-1].stop
+}
+
+// Inspect walks a whole image as the kernel would, decompressing what is compressed, and says what it consists of. What is torn,
+// or is nothing that the kernel knows, becomes the last part, with its Problem. The memory used does not depend on what the
+// image says about itself. The error is one of reading.
+func Inspect(r io.ReaderAt, size int64) (*Layout, error) {
+	w := &walker{r: r, size: size}
+	if err := w.walk(); err != nil {
+		return nil, err
+	}
+	return &Layout{Size: size, Parts: w.parts}, nil
+}

@@ -1,0 +1,229 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"sops-initrd/internal/atomicfile"
+)
+
+// Action says what Install, Plan or Remove did, or would do, to an image.
+type Action string
+
+// The actions.
+const (
+	Unchanged Action = "unchanged" // nothing was written
+	Created   Action = "created"   // the image was missing or empty and now holds a segment alone
+	Appended  Action = "appended"  // the image held no segment of ours
+	Replaced  Action = "replaced"  // a segment of ours was replaced
+	Repaired  Action = "repaired"  // a torn segment or a truncated base was mended
+	Removed   Action = "removed"   // a segment of ours was cut and nothing put in its place
+)
+
+// Options of Install, Plan and Remove. The zero value is usable.
+type Options struct {
+	// Base names the pristine initrd that the image was made from by the boot loader; "" when it is not known. It is compared
+	// with the image, and everything that the image holds behind it is cut, whoever put it there.
+	Base string
+	// AllowInPlace lets the end of the image be overwritten where the file system has no room for a second copy and the image
+	// holds a whole segment. A power cut at that moment leaves the image without a segment, or with a torn one.
+	AllowInPlace bool
+
+	layer atomicfile.Layer // nil: the operating system's
+}
+
+// Warning is something to tell the user of a run that did what was asked.
+type Warning struct {
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"` // what to do about it
+}
+
+// Result says what was, or would be, done.
+type Result struct {
+	Action   Action    `json:"action"`
+	InPlace  bool      `json:"inPlace"` // the end of the file was overwritten instead of replacing the file
+	OldSize  int64     `json:"oldSize"` // bytes of the image before; -1 when it did not exist
+	Size     int64     `json:"size"`    // bytes of the image after; -1 when it does not exist
+	Base     int64     `json:"base"`    // bytes of the image in front of padding and segment
+	Offset   int64     `json:"offset"`  // where the segment begins; 0 when there is none
+	Length   int64     `json:"length"`  // bytes of the segment; 0 when there is none
+	Cut      int64     `json:"cut"`     // bytes that were in the image and are gone, an old segment included
+	Written  int64     `json:"written"` // bytes written or copied
+	Sum      Sum       `json:"-"`       // of the segment that the image holds now
+	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+const (
+	tempPrefix = ".sops-initrd-"
+	lockWait   = 2 * time.Minute
+)
+
+// Install puts s at the end of image, in place of any segment of ours that is there, or, when s is empty, cuts that segment.
+//
+// A missing or empty image becomes one that holds the segment alone. An image that already is as it should be is not touched,
+// not even its times. Otherwise the image is replaced as a whole: on error, and after a power cut at any moment, it is the old
+// one or the new one. Only where the file system has no room for both is the end of the image overwritten, under the
+// conditions of Options.AllowInPlace; then a power cut can leave the base with a torn segment, which the next run repairs.
+//
+// Without Options.Base an image that does not end in a segment of ours is walked as a whole, and refused when not all of it is
+// something that the kernel reads: what is appended to such an image would be lost.
+//
+// The new file has the mode and owner of the old one, or 0600 and the caller's. Two runs in one directory wait for each other.
+// Every error says, as a hint (method Hints), in what state the image was left.
+func Install(image string, s *Segment, o Options) (Result, error) {
+	if s == nil {
+		return Result{}, errors.New("no segment to install")
+	}
+	return withJob(image, s, o, true)
+}
+
+// Plan makes the decisions of Install and writes nothing. The error is the one that Install would return, as far as it can be
+// foreseen.
+func Plan(image string, s *Segment, o Options) (Result, error) {
+	if s == nil {
+		return Result{}, errors.New("no segment to plan for")
+	}
+	return withJob(image, s, o, false)
+}
+
+// Remove cuts the segment of ours from image, which is then, byte for byte, as it was before the segment came. An image without
+// one is left alone; a missing one is no error.
+func Remove(image string, o Options) (Result, error) {
+	return withJob(image, &Segment{empty: true}, o, true)
+}
+
+// job is one run on one image.
+type job struct {
+	Options
+	image   string // as the caller calls it
+	segment *Segment
+	dirPath string
+	name    string
+	dir     atomicfile.Dir
+	file    atomicfile.File // the image; nil when it does not exist
+	info    atomicfile.Info // of the image
+	base    atomicfile.File // the pristine initrd; nil when it is not known
+	baseLen int64
+	omit    map[string]bool // entries that the base has; nil until it was compared
+	left    string          // hint that says how the image was left
+}
+
+func withJob(image string, s *Segment, o Options, write bool) (res Result, err error) {
+	j := &job{Options: o, image: image, segment: s, left: "the image was not changed"}
+	if j.layer == nil {
+		j.layer = atomicfile.OS()
+	}
+	defer func() {
+		if err = errors.Join(err, j.close()); err != nil {
+			err = &stateError{err, j.left}
+		}
+	}()
+	if j.dirPath, j.name, err = resolve(image); err != nil {
+		return Result{}, err
+	}
+	if j.dir, err = j.layer.OpenDir(j.dirPath); err != nil {
+		return Result{}, err
+	}
+	if err = j.dir.Lock(!write, lockWait); err != nil {
+		return Result{}, err
+	}
+	var stale error
+	if write {
+		_, stale = atomicfile.RemoveStale(j.dir, tempPrefix)
+	}
+	if err = j.open(); err != nil {
+		return Result{}, err
+	}
+	d, err := j.decide()
+	if err != nil {
+		return Result{}, err
+	}
+	if stale != nil {
+		d.warn("a temporary file that an earlier run left could not be removed: %v", stale)
+	}
+	if err = j.warn(d); err != nil {
+		return Result{}, err
+	}
+	if d.Action == Unchanged {
+		return d.Result, nil
+	}
+	if err = j.room(d); err != nil || !write {
+		return d.Result, err
+	}
+	err = j.execute(d)
+	return d.Result, err
+}
+
+// open opens image and base.
+func (j *job) open() error {
+	var err error
+	if j.Base != "" {
+		if j.base, err = j.layer.Open(j.Base); err != nil {
+			return err
+		}
+	}
+	j.file, err = j.dir.Open(j.name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		j.file = nil
+	case err != nil:
+		return err
+	default:
+		if j.info, err = j.file.Stat(); err != nil {
+			return err
+		}
+		if !j.info.Mode.IsRegular() {
+			return fmt.Errorf("image %s: is %s, not a file", j.image, kindOf(j.info.Mode))
+		}
+	}
+	return j.checkBase()
+}
+
+func (j *job) checkBase() error {
+	if j.base == nil {
+		return nil
+	}
+	info, err := j.base.Stat()
+	if err != nil {
+		return err
+	}
+	j.baseLen = info.Size
+	switch {
+	case !info.Mode.IsRegular():
+		return fmt.Errorf("base %s: is %s, not a file", j.Base, kindOf(info.Mode))
+	case info.Size == 0:
+		return fmt.Errorf("base %s: is empty", j.Base)
+	case j.file != nil && info.SameFile(j.info):
+		return fmt.Errorf("base %s: is the image itself", j.Base)
+	}
+	if _, err := locate(j.base, j.baseLen); err == nil {
+		return fmt.Errorf("base %s: is not pristine: it ends in a segment of ours", j.Base)
+	} else if !errors.Is(err, ErrNoSegment) {
+		return err
+	}
+	return nil
+}
+
+func (j *job) close() error {
+	var faults []error
+	for _, c := range []io.Closer{j.base, j.file, j.dir} {
+		if c != nil {
+			faults = append(faults, c.Close())
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// stateError adds to an error how the image was left.
+type stateError struct {
+	error
+	left string
+}
+
+func (e *stateError) Unwrap() error { return e.error }
+
+// Hints says how the image was left, and what to do.
+func (e *stateError) Hints() []string { return []string{e.left} }

@@ -1,0 +1,267 @@
+package initrd
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// Segment is a checked set of entries that can be installed into any number of images. It prints without its contents.
+type Segment struct {
+	entries  []Entry         // sorted by path, parents included
+	implied  map[string]bool // the directories that were added as parents
+	inputs   Digest
+	empty    bool
+	salvaged bool // taken out of an image: its entries stay exactly these
+}
+
+// NewSegment checks entries and makes a segment of them. They may come in any order; directories above them that are missing
+// are added with mode 0755 and owner root, and so is SecretsDir. The digest says what the entries were made from. The contents
+// are copied.
+//
+// The error joins everything that is wrong, each fault with the entry's path and without its content.
+func NewSegment(entries []Entry, inputs Digest) (*Segment, error) {
+	var faults []error
+	for _, e := range entries {
+		faults = append(faults, e.check())
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	s := &Segment{inputs: inputs, empty: len(entries) == 0}
+	s.entries, s.implied = withParents(entries)
+	if err := errors.Join(checkTree(s.entries), checkLimits(s.entries)); err != nil {
+		return nil, err
+	}
+	for i := range s.entries {
+		s.entries[i].Data = slices.Clone(s.entries[i].Data)
+	}
+	return s, nil
+}
+
+// checkLimits bounds the whole: the footer's length has room for more, but a boot loader does not.
+func checkLimits(entries []Entry) error {
+	if len(entries) > maxEntries {
+		return fmt.Errorf("%d entries with their parent directories, but a segment takes %d", len(entries), maxEntries)
+	}
+	if n := archiveBytes(entries); n > math.MaxUint32 {
+		return fmt.Errorf("the segment would be %d bytes long, but the limit is %d", n, int64(math.MaxUint32))
+	}
+	return nil
+}
+
+// archiveBytes is the length of a segment of these entries.
+func archiveBytes(entries []Entry) int64 {
+	n := int64(beginHead+tailBytes) + align4(int64(beginBytes))
+	n += align4(int64(headerBytes+len(sumsName)+1)) + align4(sumsBytes(entries))
+	for _, e := range entries {
+		n += align4(int64(headerBytes+len(e.Path))) + align4(e.size()) // the NUL takes the place of the leading slash
+	}
+	return n
+}
+
+// Empty reports whether the segment was made of no entries. Installing such a segment cuts the one that is there.
+func (s *Segment) Empty() bool { return s.empty }
+
+// Inputs returns the digest that was given to NewSegment.
+func (s *Segment) Inputs() Digest { return s.inputs }
+
+// Entries describes the entries, added parents included, in the order of the archive.
+func (s *Segment) Entries() []EntryInfo {
+	infos := make([]EntryInfo, len(s.entries))
+	for i, e := range s.entries {
+		infos[i] = e.info()
+	}
+	return infos
+}
+
+// Format prints how much there is, whatever the verb, and no content.
+func (s *Segment) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "segment of %d entries, %d bytes", len(s.entries), archiveBytes(s.entries))
+}
+
+// outside returns the entries that do not lie below SecretsDir.
+func (s *Segment) outside() []Entry {
+	var out []Entry
+	for _, e := range s.entries {
+		if e.outside() {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Bytes returns the segment as it lies behind a base of the given length and Padding(base) NULs. A parent directory outside
+// SecretsDir is always in it; Install leaves those out that the base has.
+func (s *Segment) Bytes(base int64) ([]byte, error) { return s.encode(base, nil) }
+
+// encode builds the archive, without the entries that are to be omitted.
+func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
+	entries := s.entries
+	if len(omit) > 0 {
+		entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return omit[e.Path] })
+	}
+	// The library loses errors of its writer and writes what does not fit into a field cut or not at all. So it writes into
+	// memory, what it is given was checked, and what it wrote is checked below.
+	var buf bytes.Buffer
+	buf.Grow(int(archiveBytes(entries)))
+	w := cpio.NewWriter(&buf)
+	put := func(inode int64, e Entry) error {
+		content := e.Data
+		if e.Mode.Type() == fs.ModeSymlink {
+			content = []byte(e.Target)
+		}
+		err := w.WriteHeader(&cpio.Header{
+			Name: strings.TrimPrefix(e.Path, "/"), Inode: inode, Links: links(e.Mode), Mode: cpio.FileMode(linuxMode(e.Mode)),
+			Uid: int(e.UID), Guid: int(e.GID), ModTime: time.Unix(0, 0), Size: int64(len(content)),
+		})
+		if err != nil {
+			return fmt.Errorf("entry %q: %w", e.Path, err)
+		}
+		if _, err := w.Write(content); err != nil {
+			return fmt.Errorf("entry %q: %w", e.Path, err)
+		}
+		return nil
+	}
+	frame := func(inode int64, name string, data []byte) error {
+		return put(inode, Entry{Path: "/" + name, Mode: 0o400, Data: data})
+	}
+	length := archiveBytes(entries)
+	foot := footer{version: formatVersion, length: length, inputs: s.inputs}
+	faults := []error{
+		frame(beginInode, beginName, marker{formatVersion, base, Padding(base)}.encode()),
+		frame(sumsInode, sumsName, sums(entries)),
+	}
+	for i, e := range entries {
+		faults = append(faults, put(int64(firstInode+i), e))
+	}
+	faults = append(faults, frame(endInode, endName, foot.encode()), w.Close())
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("build segment: %w", err)
+	}
+	b := buf.Bytes()
+	if int64(len(b)) != length {
+		return nil, fmt.Errorf("build segment: %d bytes instead of %d", len(b), length)
+	}
+	sum := newSummer(length)
+	sum.Write(b)
+	foot.sum = sum.sum()
+	copy(b[len(b)-trailerBytes-endBytes:], foot.encode())
+	if err := judge(b, entries, foot); err != nil {
+		return nil, fmt.Errorf("build segment: %w", err)
+	}
+	return b, nil
+}
+
+// judge reads back what was built: it must be a whole segment of exactly these entries.
+func judge(b []byte, entries []Entry, want footer) error {
+	var got []Entry
+	foot, err := readSegment(bytes.NewReader(b), 0, int64(len(b)), func(e Entry, data *archive) error {
+		var err error
+		if e, err = readContent(e, data); err == nil {
+			got = append(got, e)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("read back: %w", err)
+	case foot != want:
+		return errors.New("read back: other footer")
+	case !slices.EqualFunc(got, entries, sameEntry):
+		return errors.New("read back: other entries")
+	}
+	return nil
+}
+
+// sameEntry compares two entries as an archive can hold them.
+func sameEntry(a, b Entry) bool {
+	return a.Path == b.Path && linuxMode(a.Mode) == linuxMode(b.Mode) && a.UID == b.UID && a.GID == b.GID &&
+		bytes.Equal(a.Data, b.Data) && a.Target == b.Target
+}
+
+// sums is the checksum list of the regular files, in the form that "sha256sum -c" reads in the root directory. It comes before
+// them, so that of a segment torn in a power cut no half file passes for a whole one.
+func sums(entries []Entry) []byte {
+	b := make([]byte, 0, sumsBytes(entries))
+	for _, e := range entries {
+		if e.Mode.IsRegular() {
+			b = fmt.Appendf(b, "%x  %s\n", sha256.Sum256(e.Data), e.Path[1:])
+		}
+	}
+	return b
+}
+
+func sumsBytes(entries []Entry) int64 {
+	var n int64
+	for _, e := range entries {
+		if e.Mode.IsRegular() {
+			n += 2*sha256.Size + 2 + int64(len(e.Path))
+		}
+	}
+	return n
+}
+
+// links is the link count of an entry: with 2 or more on a file the kernel would look for its other names.
+func links(m fs.FileMode) int {
+	if m.IsDir() {
+		return 2
+	}
+	return 1
+}
+
+// specialBits are the mode bits that Go and Linux place differently.
+func specialBits() [3]struct {
+	mode  fs.FileMode
+	linux uint32
+} {
+	return [...]struct {
+		mode  fs.FileMode
+		linux uint32
+	}{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}}
+}
+
+// linuxMode is the mode field of an entry.
+func linuxMode(m fs.FileMode) uint32 {
+	if m.Type() == fs.ModeSymlink {
+		return typeSymlink | 0o777
+	}
+	bits := uint32(m.Perm())
+	for _, s := range specialBits() {
+		if m&s.mode != 0 {
+			bits |= s.linux
+		}
+	}
+	if m.IsDir() {
+		return typeDir | bits
+	}
+	return typeRegular | bits
+}
+
+// goMode is the reverse; ok is false for a mode that no entry of ours has.
+func goMode(mode uint32) (m fs.FileMode, ok bool) {
+	m = fs.FileMode(mode & 0o777)
+	for _, s := range specialBits() {
+		if mode&s.linux != 0 {
+			m |= s.mode
+		}
+	}
+	switch mode & typeMask {
+	case typeRegular:
+	case typeDir:
+		m |= fs.ModeDir
+	case typeSymlink:
+		m |= fs.ModeSymlink
+	default:
+		return 0, false
+	}
+	return m, mode == linuxMode(m)
+}

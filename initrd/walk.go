@@ -1,0 +1,375 @@
+package initrd
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Limits of a walk. They bound time and memory on an image that was made to waste them.
+const (
+	maxParts         = 10_000
+	maxUnpackedBytes = 16 << 30
+)
+
+// walker goes through a whole image as the kernel's unpack_to_rootfs (init/initramfs.c) would.
+type walker struct {
+	r        io.ReaderAt
+	size     int64
+	parts    []Part
+	unpacked int64
+	visit    func(*header) // shown every entry of every archive; may be nil
+}
+
+// walk fills parts. They cover the image; only the last can have a problem that ends the walk. The error is one of reading.
+func (w *walker) walk() error { return w.walkFrom(0) }
+
+// walkFrom starts at an offset that is known to be the beginning of a part.
+func (w *walker) walkFrom(off int64) error {
+	for off < w.size {
+		p, err := w.part(off)
+		if err != nil {
+			return err
+		}
+		if len(w.parts) == maxParts-1 && off+p.Size < w.size {
+			p, _ = w.problem(p, "more than %d parts", maxParts)
+		}
+		w.parts = append(w.parts, p)
+		off += p.Size
+	}
+	return nil
+}
+
+// part reads one part.
+func (w *walker) part(off int64) (Part, error) {
+	head := make([]byte, min(16, w.size-off))
+	if err := readAt(w.r, head, off); err != nil {
+		return Part{}, err
+	}
+	switch kind := compressedKind(head); {
+	case head[0] == 0:
+		return w.padding(off)
+	case head[0] == '0' && off%4 == 0:
+		return w.plain(off)
+	case head[0] == '0' && bytes.HasPrefix([]byte(newcMagic), head[:min(5, len(head))]):
+		return w.problem(Part{Kind: KindGarbage, Offset: off}, "an archive that does not begin at a multiple of 4")
+	case kind != "":
+		return w.compressed(kind, off)
+	}
+	return w.garbage(off)
+}
+
+// problem ends the walk at p.
+func (w *walker) problem(p Part, format string, args ...any) (Part, error) {
+	p.Problem, p.stop = fmt.Sprintf(format, args...), true
+	p.Size = w.size - p.Offset
+	return p, nil
+}
+
+// padding reads NULs.
+func (w *walker) padding(off int64) (Part, error) {
+	in := newWindow(w.r, off, w.size)
+	for {
+		switch c, err := in.ReadByte(); {
+		case err == io.EOF:
+			return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
+		case err != nil:
+			return Part{}, err
+		case c != 0:
+			return Part{Kind: KindPadding, Offset: off, Size: in.offset() - 1 - off}, nil
+		}
+	}
+}
+
+// before is the number of NULs before off.
+func (w *walker) before(off int64) int64 {
+	if n := len(w.parts); n > 0 && w.parts[n-1].Kind == KindPadding {
+		return w.parts[n-1].Size
+	}
+	return 0
+}
+
+// plain reads one archive that is not compressed; it may be a segment of ours.
+func (w *walker) plain(off int64) (Part, error) {
+	p := Part{Kind: KindCPIO, Offset: off}
+	a := &archive{src: newWindow(w.r, off, w.size)}
+	last := ""
+	for {
+		h, err := a.next()
+		if err == nil && p.Entries == 0 && h.name == beginName {
+			err = w.marked(&p, h, a)
+		}
+		switch {
+		case errors.Is(err, errRead):
+			return Part{}, err
+		case err == io.EOF:
+			p.Archives, p.Size = 1, min(a.off, w.size-off)
+			if p.Segment == nil && last != endName {
+				return p, nil
+			}
+			return w.ours(p, last)
+		case err != nil:
+			return w.torn(p, a.off, err)
+		}
+		p.add(h)
+		last = h.name
+		if w.visit != nil {
+			w.visit(h)
+		}
+	}
+}
+
+// add counts an entry.
+func (p *Part) add(h *header) {
+	p.Entries++
+	p.Microcode = p.Microcode || strings.HasPrefix(strings.TrimPrefix(h.name, "./"), "kernel/x86/microcode/")
+}
+
+// marked notes that the archive begins with a marker.
+func (w *walker) marked(p *Part, h *header, a *archive) error {
+	if h.mode&typeMask != typeRegular || h.size < uint32(beginBytes) {
+		return nil
+	}
+	data := make([]byte, beginBytes)
+	if err := a.content(data); err != nil {
+		return err
+	}
+	m, err := decodeMarker(data)
+	if err != nil {
+		return nil
+	}
+	p.Kind = KindSegment
+	p.Segment = &Installed{Offset: p.Offset, Version: m.version, Padding: min(m.padding, w.before(p.Offset))}
+	p.Segment.Base = p.Offset - p.Segment.Padding
+	return nil
+}
+
+// ours completes a segment that ended with its trailer.
+func (w *walker) ours(p Part, last string) (Part, error) {
+	if p.Segment == nil {
+		return w.headless(p)
+	}
+	in := p.Segment
+	in.Length = p.Size
+	if in.Version != formatVersion {
+		return p, nil
+	}
+	if err := in.examine(w.r); err != nil {
+		return Part{}, err
+	}
+	if !in.Whole {
+		p.Problem = "segment is damaged"
+		return p, nil
+	}
+	var err error
+	p.Files, err = Entries(w.r, in)
+	return p, err
+}
+
+// headless is an archive with our footer and without our marker: the first blocks of a segment were never written.
+func (w *walker) headless(p Part) (Part, error) {
+	gap := min(4, w.before(p.Offset))
+	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
+	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap}
+	if in := w.footerAt(p.Offset + p.Size); in != nil {
+		w.adopt(&p, in)
+	}
+	return p, nil
+}
+
+// adopt places a segment without beginning where its footer says it began, when nothing but NULs lies from there.
+func (w *walker) adopt(p *Part, in *Installed) bool {
+	nuls := p.Offset - w.before(p.Offset)
+	if in.Offset-4 < nuls || in.Offset >= p.Offset {
+		return false
+	}
+	p.Segment.Base, p.Segment.Padding = in.Offset-4, p.Offset-(in.Offset-4)
+	return true
+}
+
+// footerAt reads the footer that ends at the given offset; nil when there is none.
+func (w *walker) footerAt(stop int64) *Installed {
+	line := make([]byte, lastBytes)
+	at := stop - int64(trailerBytes+lastBytes)
+	if at < 0 || readAt(w.r, line, at) != nil {
+		return nil
+	}
+	version, length, err := decodeLast(line)
+	if err != nil || length > stop {
+		return nil
+	}
+	return &Installed{Offset: stop - length, Length: length, Version: version}
+}
+
+// torn is an archive that ends in the middle, or goes on with something that is no entry.
+func (w *walker) torn(p Part, at int64, err error) (Part, error) {
+	if p.Segment == nil && p.Entries <= 1 && w.beginsLikeOurs(p.Offset) {
+		gap := min(4, w.before(p.Offset))
+		p.Kind = KindSegment
+		p.Segment = &Installed{Offset: p.Offset, Padding: gap, Base: p.Offset - gap}
+	}
+	what := "archive"
+	if p.Segment != nil {
+		p.Segment.Length = w.size - p.Offset
+		what = "segment"
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return w.problem(p, "%s is torn: the image ends inside it", what)
+	}
+	return w.problem(p, "%s is torn: %v at offset %d", what, err, p.Offset+at)
+}
+
+// beginsLikeOurs reports whether the image ends inside the first entry of a segment of ours, or that entry is torn.
+func (w *walker) beginsLikeOurs(off int64) bool {
+	want, err := (&Segment{}).encode(0, nil)
+	if err != nil {
+		return false
+	}
+	want = want[:beginHead+baseField]
+	got := make([]byte, min(int64(len(want)), w.size-off))
+	if readAt(w.r, got, off) != nil {
+		return false
+	}
+	n := 0
+	for n < len(got) && got[n] == want[n] {
+		n++
+	}
+	// Up to the end of the image, or up to where a file system left NULs.
+	return len(bytes.Trim(got[n:], "\x00")) == 0
+}
+
+// garbage is what the kernel does not know. The rest of a segment whose beginning was never written looks like that.
+func (w *walker) garbage(off int64) (Part, error) {
+	p := Part{Kind: KindGarbage, Offset: off}
+	in, err := locateFooter(w.r, w.size)
+	if errors.Is(err, errRead) {
+		return Part{}, err
+	}
+	if err == nil {
+		p.Segment = &Installed{Offset: off, Length: w.size - off}
+		if w.adopt(&p, in) {
+			p.Kind = KindSegment
+			return w.problem(p, "segment has lost its beginning")
+		}
+		p.Segment = nil
+	}
+	return w.problem(p, "neither an archive nor compressed data")
+}
+
+// compressed reads one compressed stream and the archives in it.
+func (w *walker) compressed(kind string, off int64) (Part, error) {
+	p := Part{Kind: kind, Offset: off}
+	s, err := openStream(kind, w.r, off, w.size)
+	if err == nil {
+		defer s.close()
+		err = w.unpack(&p, s)
+	}
+	switch {
+	case errors.Is(err, errRead):
+		return Part{}, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return w.problem(p, "%s data is torn: the image ends inside it", kind)
+	case err != nil:
+		return w.problem(p, "%s data: %v", kind, err)
+	}
+	p.Size = s.size()
+	return p, nil
+}
+
+// unpack reads the archives of a stream to its end, which checks the stream's own sums.
+func (w *walker) unpack(p *Part, s *stream) error {
+	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: maxUnpackedBytes - w.unpacked}
+	defer func() { w.unpacked += src.off; p.Unpacked = src.off }()
+	for {
+		c, err := src.ReadByte()
+		switch {
+		case err == io.EOF && p.Archives == 0:
+			return errors.New("no archive inside")
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case c == 0:
+			continue
+		case c != '0' || (src.off-1)%4 != 0:
+			return fmt.Errorf("something that is no archive, at offset %d of the unpacked data", src.off-1)
+		}
+		if err := src.unread(); err != nil {
+			return err
+		}
+		if err := w.archive(p, src); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *walker) archive(p *Part, src *pipe) error {
+	a := &archive{src: src, off: src.off}
+	for {
+		h, err := a.next()
+		switch {
+		case err == io.EOF:
+			p.Archives++
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF) && src.ended:
+			return errors.New("the archive inside ends early")
+		case err != nil:
+			return err
+		}
+		p.add(h)
+		if w.visit != nil {
+			w.visit(h)
+		}
+	}
+}
+
+// pipe reads what a decompressor makes.
+type pipe struct {
+	buf   *bufio.Reader
+	off   int64
+	left  int64 // until maxUnpackedBytes
+	ended bool  // in an orderly way
+}
+
+func (s *pipe) Read(p []byte) (int, error) {
+	n, err := s.buf.Read(p)
+	return n, s.count(int64(n), err)
+}
+
+func (s *pipe) ReadByte() (byte, error) {
+	c, err := s.buf.ReadByte()
+	if err == nil {
+		return c, s.count(1, nil)
+	}
+	return c, s.count(0, err)
+}
+
+func (s *pipe) unread() error {
+	s.off--
+	s.left++
+	return s.buf.UnreadByte()
+}
+
+func (s *pipe) discard(n int64) error {
+	for n > 0 {
+		done, err := s.buf.Discard(int(min(n, 1<<30)))
+		n -= int64(done)
+		if err := s.count(int64(done), err); err != nil {
+			return unexpected(err)
+		}
+	}
+	return nil
+}
+
+func (s *pipe) count(n int64, err error) error {
+	s.off += n
+	s.left -= n
+	s.ended = s.ended || err == io.EOF
+	if s.left < 0 {
+		return fmt.Errorf("unpacks to more than %d bytes", int64(maxUnpackedBytes))
+	}
+	return err
+}

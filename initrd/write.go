@@ -1,0 +1,225 @@
+package initrd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"sops-initrd/internal/atomicfile"
+)
+
+// NoSpaceError says that a file system has no room for what has to be written. The image was not changed.
+type NoSpaceError struct {
+	Image   string
+	Need    int64 // bytes that have to be free
+	Free    int64 // bytes that are
+	InPlace bool  // the need is that of overwriting the end of the image; false: that of a second copy
+	Allow   bool  // Options.AllowInPlace would help
+	cause   error // from the kernel; nil when the need was computed
+}
+
+func (e *NoSpaceError) Error() string {
+	what := "a second copy of the image"
+	if e.InPlace {
+		what = "the longer segment"
+	}
+	return fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free: %d are missing",
+		e.Image, what, e.Need, e.Free, max(e.Need-e.Free, 0))
+}
+
+// Unwrap makes the error match unix.ENOSPC, or the cause the kernel gave.
+func (e *NoSpaceError) Unwrap() error {
+	if e.cause != nil {
+		return e.cause
+	}
+	return unix.ENOSPC
+}
+
+// Hints says how to get on.
+func (e *NoSpaceError) Hints() []string {
+	hints := []string{"remove what is not needed there, such as old generations"}
+	if e.Allow {
+		hints = append(hints, "or allow the end of the image to be overwritten in place, which a power cut at that moment would leave without its secrets")
+	}
+	return hints
+}
+
+// room checks, before anything is written, that there will be space, and decides how to write.
+func (j *job) room(d *decision) error {
+	space, err := j.dir.Space()
+	if err != nil {
+		return err
+	}
+	if space.Type == unix.MSDOS_SUPER_MAGIC && d.Size > math.MaxUint32 {
+		return fmt.Errorf("image %s: would be %d bytes long, and a file on vfat cannot be longer than %d", j.image, d.Size, int64(math.MaxUint32))
+	}
+	need := space.Round(d.Size)
+	if sharesBlocks(space.Type) {
+		need = space.Round(d.Length) // the copy of the base may take no space: only trying will tell
+	}
+	if need <= space.Free {
+		return nil
+	}
+	return j.fallBack(d, &NoSpaceError{Image: j.image, Need: need, Free: space.Free}, space)
+}
+
+// sharesBlocks reports whether copies on such a file system can share their blocks.
+func sharesBlocks(magic int64) bool {
+	const zfs, bcachefs = 0x2fc12fc1, 0xca451a4e
+	switch magic {
+	case unix.BTRFS_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC, zfs, bcachefs:
+		return true
+	}
+	return false
+}
+
+// fallBack decides to overwrite the end of the image, or returns the reason why that cannot be.
+func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) error {
+	possible := d.prefix && j.file != nil && j.info.Links == 1
+	switch {
+	case !possible:
+		return why
+	case d.whole && !j.AllowInPlace:
+		why.Allow = true
+		return why
+	}
+	if need := space.Round(d.Size) - space.Round(d.OldSize); need > space.Free {
+		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: why.cause}
+	}
+	d.InPlace = true
+	d.Written = d.Size - d.Base
+	d.warn("image %s: there was no room for a second copy, so its end was overwritten: had the power been cut at that moment, it would have been left with a torn segment, or none, until the next run", j.image)
+	return nil
+}
+
+// execute writes what was decided.
+func (j *job) execute(d *decision) error {
+	if d.InPlace {
+		return j.overwrite(d)
+	}
+	err := j.replace(d)
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) || errors.Is(err, atomicfile.ErrUnsynced) {
+		return err
+	}
+	space, spaceErr := j.dir.Space()
+	if spaceErr != nil {
+		return errors.Join(err, spaceErr)
+	}
+	if err := j.fallBack(d, &NoSpaceError{Image: j.image, Need: space.Round(d.Size), Free: space.Free, cause: err}, space); err != nil {
+		return err
+	}
+	return j.overwrite(d)
+}
+
+// replace writes a new file and gives it the image's name.
+func (j *job) replace(d *decision) error {
+	p, err := atomicfile.Create(j.dir, tempPrefix)
+	if err != nil {
+		return err
+	}
+	if err := j.fill(p, d); err != nil {
+		return errors.Join(err, p.Abort())
+	}
+	if err := j.unchangedSince(); err != nil {
+		return errors.Join(err, p.Abort())
+	}
+	err = p.Commit(j.name)
+	if errors.Is(err, atomicfile.ErrUnsynced) {
+		j.left = "the image is the new one; run this again to make sure that it stays so"
+	}
+	return err
+}
+
+// fill writes the new image, with the owner and mode of the old one.
+func (j *job) fill(p *atomicfile.Pending, d *decision) error {
+	for _, s := range d.keep {
+		if _, err := p.CopyFrom(d.from, s.off, s.n); err != nil {
+			return err
+		}
+	}
+	if d.segment != nil {
+		if _, err := p.Write(d.tail()); err != nil {
+			return err
+		}
+	}
+	if j.file == nil {
+		return nil
+	}
+	now, err := p.Stat()
+	if err != nil {
+		return err
+	}
+	// Where a file system has no owners or modes, all its files have the same.
+	if now.UID != j.info.UID || now.GID != j.info.GID {
+		if err := p.Chown(int(j.info.UID), int(j.info.GID)); err != nil {
+			return err
+		}
+	}
+	if mode := j.info.Mode.Perm(); now.Mode.Perm() != mode {
+		return p.Chmod(mode)
+	}
+	return nil
+}
+
+// tail is what is written behind the base.
+func (d *decision) tail() []byte {
+	if d.segment == nil {
+		return nil
+	}
+	return append(make([]byte, Padding(d.Base)), d.segment...)
+}
+
+// unchangedSince makes sure that the name still means the file that was looked at.
+func (j *job) unchangedSince() error {
+	now, err := j.dir.Lstat(j.name)
+	switch {
+	case j.file == nil && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case j.file == nil || err != nil || now != j.info:
+		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
+	}
+	return nil
+}
+
+// overwrite truncates the image to its base and appends the segment.
+func (j *job) overwrite(d *decision) error {
+	f, err := j.dir.OpenWrite(j.name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(j.overwriteFile(f, d), f.Close())
+}
+
+func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
+	if now, err := f.Stat(); err != nil {
+		return err
+	} else if now != j.info {
+		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
+	}
+	const without = "the image holds its base without secrets; make room and run this again"
+	j.left = without
+	if err := errors.Join(f.Truncate(d.Base), f.Sync()); err != nil {
+		return err
+	}
+	if d.segment == nil {
+		return nil
+	}
+	j.left = "the image may hold a torn segment; run this again before the next boot"
+	_, err := f.WriteAt(d.tail(), d.Base)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		return nil
+	}
+	undo := errors.Join(f.Truncate(d.Base), f.Sync())
+	if undo == nil {
+		j.left = without
+	}
+	return errors.Join(err, undo)
+}
