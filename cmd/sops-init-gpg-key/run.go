@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/gnupg"
+	"sops-initrd/internal/keytool"
 )
 
 const program = "sops-init-gpg-key"
@@ -35,51 +35,31 @@ examples:
   sops-init-gpg-key --hostname server01 --gpghome /var/lib/sops --keytype Curve25519
 `
 
-type options struct {
-	gnupg.Request
-	version bool
-}
-
-func newFlags(o *options) *flag.FlagSet {
+func newFlags(req *gnupg.Request) *flag.FlagSet {
 	f := flag.NewFlagSet(program, flag.ContinueOnError)
-	f.SetOutput(io.Discard) // errors are reported by run
-	f.StringVar(&o.Hostname, "hostname", "", "")
-	f.StringVar(&o.Home, "gpghome", "/root/.gnupg", "")
-	f.Func("keytype", "", func(s string) error { o.Type = gnupg.KeyType(s); return nil })
-	f.BoolVar(&o.version, "version", false, "")
+	f.StringVar(&req.Hostname, "hostname", "", "")
+	f.StringVar(&req.Home, "gpghome", "/root/.gnupg", "")
+	f.StringVar((*string)(&req.Type), "keytype", string(gnupg.RSA), "")
 	return f
 }
 
 func run(e cli.Env) int {
-	o := options{Request: gnupg.Request{Type: gnupg.RSA}}
-	f := newFlags(&o)
-	switch err := f.Parse(e.Args); {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(e.Stdout, usage)
-		return cli.Done
-	case err != nil:
-		return misuse(e, err)
-	case o.version:
-		fmt.Fprintln(e.Stdout, program, cli.Version())
-		return cli.Done
-	case f.NArg() > 0:
-		return misuse(e, fmt.Errorf("unexpected argument %q", f.Arg(0)))
+	var req gnupg.Request
+	f := newFlags(&req)
+	if done, status := keytool.Start(e, f, usage); done {
+		return status
 	}
-	if o.Hostname == "" {
+	if req.Hostname == "" {
 		name, err := os.Hostname()
 		if err != nil {
 			return cli.Report(e, program, cli.WithHint(err, "give the name with --hostname"))
 		}
-		o.Hostname = name
+		req.Hostname = name
 	}
-	if err := o.Check(); err != nil {
-		return misuse(e, err)
+	if err := req.Check(); err != nil {
+		return keytool.Misuse(e, f, err)
 	}
-	return cli.Report(e, program, generate(e, o.Request))
-}
-
-func misuse(e cli.Env, err error) int {
-	return cli.Report(e, program, cli.Usage(cli.WithHint(err, program+" -help shows all options")))
+	return cli.Report(e, program, generate(e, req))
 }
 
 func generate(e cli.Env, req gnupg.Request) error {

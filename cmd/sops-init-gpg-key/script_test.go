@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/gnupg"
 	"sops-initrd/internal/manpage"
 	"sops-initrd/internal/scripttest"
 )
@@ -25,7 +26,7 @@ func TestManPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := manpage.Check(newFlags(new(options)), usage, string(page)); err != nil {
+	if err := manpage.Check(newFlags(new(gnupg.Request)), usage, string(page)); err != nil {
 		t.Error(err)
 	}
 }

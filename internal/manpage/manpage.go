@@ -28,10 +28,10 @@ var (
 	heading     = regexp.MustCompile(`(?m)^# (.*)$`)
 )
 
-// Check joins everything that usage or the page say otherwise than the flags. Flags -h and -help belong to every program
-// and need not be defined.
+// Check joins everything that usage or the page say otherwise than the flags. Flags -h, -help and -version belong to every
+// program and need not be defined.
 func Check(f *flag.FlagSet, usage, page string) error {
-	defined := map[string]bool{"h": true, "help": true}
+	defined := map[string]bool{"h": true, "help": true, "version": true}
 	f.VisitAll(func(fl *flag.Flag) { defined[fl.Name] = true })
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

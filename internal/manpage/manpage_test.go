@@ -11,6 +11,7 @@ const goodUsage = `usage: prog [-o FILE] [--long N]
 options:
   -o FILE          write to FILE
   -l, -long N      a number
+  -version         print the version
   -h, -help        print this
 
 examples:
@@ -39,6 +40,9 @@ Text with **-other** flags of other programs.
 
 **-l**, **-long** *N*
 : A number, see **-o**.
+
+**-version**
+: Print the version.
 
 **-h**, **-help**
 : Print help.

@@ -33,7 +33,7 @@ func newPublic(key ssh.PublicKey) (Public, error) {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoRSA:
 		return Public{key}, nil
 	}
-	return Public{}, fmt.Errorf("%s keys cannot decrypt (only ed25519 and RSA keys can)", key.Type())
+	return Public{}, &TypeError{key.Type()}
 }
 
 // Type is the name of the algorithm: "ssh-ed25519" or "ssh-rsa".

@@ -1,0 +1,11 @@
+package main
+
+import (
+	"os"
+
+	"sops-initrd/internal/cli"
+)
+
+func main() {
+	os.Exit(run(cli.Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}))
+}
