@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,7 +42,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				fmt.Fprintln(e.Stdout, sentence(args[0], out, "is", "was"))
+				fmt.Fprintln(e.Stdout, sentence(args[0], out, "was"))
 			}
 			return nil
 		},
@@ -79,5 +80,7 @@ func applyFlags(c *cobra.Command, o *hook.Options) {
 	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then tear it)")
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
+	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
+	c.Flags().DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long one program (gpg, an age plugin) or key service is waited for")
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
 }

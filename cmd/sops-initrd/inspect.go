@@ -14,6 +14,13 @@ import (
 	"sops-initrd/internal/hook"
 )
 
+// inspectReport is what inspect prints with --json.
+type inspectReport struct {
+	Image    string `json:"image"`
+	Enclosed bool   `json:"enclosed"` // in a zstd frame, of which the layout shows the inside
+	*initrd.Layout
+}
+
 func inspectCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -25,27 +32,31 @@ append put there with the names, sizes, owners and modes of its entries. It neve
   sops-initrd inspect --json /boot/secrets.img`,
 		Args: operand("image"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, size, err := hook.OpenImage(args[0])
+			image, err := hook.OpenImage(args[0])
 			if err != nil {
 				return err
 			}
-			defer f.Close()
-			layout, err := initrd.Inspect(f, size)
+			defer image.Close()
+			layout, err := initrd.Inspect(image, image.Size)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(e.Stdout, layout)
+				return printJSON(e.Stdout, inspectReport{args[0], image.Enclosed, layout})
 			}
-			return printLayout(e.Stdout, args[0], layout)
+			return printLayout(e.Stdout, args[0], image.Enclosed, layout)
 		},
 	}
 	jsonFlag(c, &asJSON)
 	return c
 }
 
-func printLayout(w io.Writer, image string, l *initrd.Layout) error {
-	fmt.Fprintf(w, "%s: %d bytes\n", image, l.Size)
+func printLayout(w io.Writer, image string, enclosed bool, l *initrd.Layout) error {
+	inside := ""
+	if enclosed {
+		inside = " in a zstd frame"
+	}
+	fmt.Fprintf(w, "%s: %d bytes%s\n", image, l.Size, inside)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, p := range l.Parts {
 		fmt.Fprintf(t, "  %d\t%d\t%s\t%s\n", p.Offset, p.Size, p.Kind, partNotes(p))

@@ -50,7 +50,7 @@ which entries it would have. It writes nothing and prints no value. What would m
 					Segment: out.Length, Cut: out.Cut, Written: out.Written, Entries: out.Entries,
 				})
 			}
-			fmt.Fprintln(e.Stdout, sentence(args[0], out, "would be", "would be"))
+			fmt.Fprintln(e.Stdout, sentence(args[0], out, "would be"))
 			return printEntries(e.Stdout, out.Entries)
 		},
 	}
@@ -66,12 +66,12 @@ func jsonFlag(c *cobra.Command, asJSON *bool) {
 	c.Flags().BoolVar(asJSON, "json", false, "print the result as JSON")
 }
 
-// sentence says what happened to an image, or would.
-func sentence(image string, o *hook.Outcome, is, was string) string {
+// sentence says what happened to an image ("was"), or would ("would be").
+func sentence(image string, o *hook.Outcome, was string) string {
 	text := fmt.Sprintf("%s: %s %s", image, was, o.Action)
 	switch {
 	case o.Action == initrd.Unchanged:
-		return fmt.Sprintf("%s: %s unchanged", image, is)
+		return image + ": unchanged"
 	case o.Action == initrd.Removed:
 		return text + fmt.Sprintf(": the manifest has no entries, %d bytes of secrets go", o.Cut)
 	}

@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 //	snapshot PATH…      notes bytes, modes, inodes and times of all files below
 //	unchanged           wants all of that as it was at the last snapshot
 //	tmpfs DIR OPTIONS   mounts a tmpfs until the end of the script (root only)
+//	expand FILE…        replaces $WORK in files, for the absolute paths in manifests
+//	flip FILE OFFSET    changes one bit of the byte there; negative offsets count from the end
 //	base FILE SIZE      makes a compressed archive that is no multiple of 4 bytes long, for a base
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
@@ -46,9 +48,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
-			e.Setenv("SOPS_AGE_KEY_FILE", "")
+			e.Setenv("AGE", testRecipient)
+			e.Setenv("OTHER", otherRecipient)
 			e.Values[snapshotKey{}] = new(snapshot)
-			return nil
+			return errors.Join(
+				os.WriteFile(filepath.Join(e.WorkDir, "key.txt"), []byte(testIdentity+"\n"), 0o600),
+				os.WriteFile(filepath.Join(e.WorkDir, "other.txt"), []byte(otherIdentity+"\n"), 0o600),
+			)
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -60,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "snapshot": takeSnapshot, "unchanged": unchanged, "tmpfs": tmpfs, "base": makeBase,
+			"exits": exits, "snapshot": takeSnapshot, "unchanged": unchanged, "tmpfs": tmpfs, "base": makeBase, "expand": expand, "flip": flip,
 		},
 	})
 }
@@ -178,6 +184,31 @@ func look(roots []string) (map[string]string, error) {
 		}
 	}
 	return files, nil
+}
+
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand FILE…")
+	}
+	for _, a := range args {
+		text := strings.ReplaceAll(ts.ReadFile(a), "$WORK", ts.Getenv("WORK"))
+		ts.Check(os.WriteFile(ts.MkAbs(a), []byte(text), 0o600))
+	}
+}
+
+func flip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	data, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if at < 0 {
+		at += len(data)
+	}
+	data[at] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 
 func tmpfs(ts *testscript.TestScript, neg bool, args []string) {

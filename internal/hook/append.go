@@ -33,7 +33,7 @@ type Entry struct {
 // what it was. When nothing is missing but keys, and the image or the file it is going to replace holds a whole segment
 // of the same inputs that this host installed, that one is used and a warning says so.
 func Append(ctx context.Context, manifestPath, image string, o Options) (*Outcome, error) {
-	outcome, err := o.apply(ctx, manifestPath, image, initrd.Install)
+	outcome, err := o.apply(ctx, manifestPath, image, o.install())
 	if err != nil {
 		return nil, err
 	}
@@ -44,11 +44,25 @@ func Append(ctx context.Context, manifestPath, image string, o Options) (*Outcom
 
 // Plan makes all decisions of Append, decryption included, and writes nothing.
 func Plan(ctx context.Context, manifestPath, image string, o Options) (*Outcome, error) {
-	return o.apply(ctx, manifestPath, image, initrd.Plan)
+	return o.apply(ctx, manifestPath, image, o.plan())
 }
 
-// change is what Install and Plan have in common.
+// change is what installing and planning have in common.
 type change func(image string, s *initrd.Segment, o initrd.Options) (initrd.Result, error)
+
+func (o Options) install() change {
+	if o.Enclose {
+		return installEnclosed
+	}
+	return initrd.Install
+}
+
+func (o Options) plan() change {
+	if o.Enclose {
+		return planEnclosed
+	}
+	return initrd.Plan
+}
 
 func (o Options) apply(ctx context.Context, manifestPath, image string, to change) (*Outcome, error) {
 	j, sourceErr := read(manifestPath, o)

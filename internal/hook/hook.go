@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"sops-initrd/initrd"
 	"sops-initrd/internal/cli"
@@ -24,8 +25,12 @@ type Options struct {
 	State string
 	// Installed is the directory to which the loader copies the image afterwards, when that is not where the image is.
 	Installed string
+	// Enclose makes an image that is nothing but a compressed segment, for loaders that join initrds without padding.
+	Enclose bool
 	// Getenv looks up the variables that the caller set on purpose for sops.
 	Getenv func(string) string
+	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means 30 s.
+	Timeout time.Duration
 	// Warn is called with conditions under which the run still does what was asked. Empty hints are none.
 	Warn func(text string, hints ...string)
 }
@@ -79,8 +84,11 @@ func Check(path string) (*manifest.Initrd, error) {
 // values decrypts and renders what the entries need.
 func (j *job) values(ctx context.Context, o Options) (*resolve.Result, error) {
 	req := needed(j.manifest)
-	req.Getenv = o.Getenv
+	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	result := resolve.Run(ctx, req)
+	for _, w := range result.Warnings {
+		o.Warn(w)
+	}
 	return result, result.Err()
 }
 

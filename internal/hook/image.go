@@ -1,25 +1,63 @@
 package hook
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"sops-initrd/initrd"
+	"sops-initrd/internal/frame"
 )
 
-// OpenImage opens an image for reading and says how long it is. What is not a regular file is an error.
-func OpenImage(name string) (*os.File, int64, error) {
+// Image is an image opened for reading. Of one that is enclosed in a frame it shows what is inside.
+type Image struct {
+	io.ReaderAt
+	Size     int64
+	Enclosed bool
+	file     *os.File
+}
+
+// Close closes the file.
+func (i *Image) Close() error { return i.file.Close() }
+
+// OpenImage opens an image. What is not a regular file is an error.
+func OpenImage(name string) (*Image, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
+	return newImage(f)
+}
+
+// newImage takes the file over and closes it on failure.
+func newImage(f *os.File) (*Image, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("image %s: is %s, not a file", name, kind(info.Mode()))
+		err = fmt.Errorf("image %s: is %s, not a file", f.Name(), kind(info.Mode()))
 	}
 	if err != nil {
-		f.Close()
-		return nil, 0, err
+		return nil, errors.Join(err, f.Close())
 	}
-	return f, info.Size(), nil
+	content, err := frame.Unwrap(f, info.Size())
+	switch {
+	case err == nil:
+		return &Image{bytes.NewReader(content), int64(len(content)), true, f}, nil
+	case errors.Is(err, frame.ErrOther):
+		return &Image{f, info.Size(), false, f}, nil
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// find looks for a segment of ours at the end of an image.
+func find(image string) (*initrd.Installed, error) {
+	i, err := OpenImage(image)
+	if err != nil {
+		return nil, err
+	}
+	defer i.Close()
+	return initrd.Find(i, i.Size)
 }

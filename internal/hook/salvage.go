@@ -76,15 +76,19 @@ func (o Options) candidates(image string) []string {
 
 // take reads the segment of a file, if all that is asked of it is true.
 func take(name string, inputs initrd.Digest, store *record.Store) (*initrd.Segment, error) {
-	f, size, err := openOwn(name)
+	f, err := openOwn(name)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	if err := initrd.Verify(f, size, &inputs); err != nil {
+	i, err := newImage(f)
+	if err != nil {
 		return nil, err
 	}
-	found, err := initrd.Find(f, size)
+	defer i.Close()
+	if err := initrd.Verify(i, i.Size, &inputs); err != nil {
+		return nil, err
+	}
+	found, err := initrd.Find(i, i.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -95,35 +99,31 @@ func take(name string, inputs initrd.Digest, store *record.Store) (*initrd.Segme
 	if !known {
 		return nil, errors.New("this host has no record of having installed it there")
 	}
-	return initrd.Extract(f, found)
+	return initrd.Extract(i, found)
 }
 
 // openOwn opens a file that only this user, or root, can have written or put there.
-func openOwn(name string) (*os.File, int64, error) {
+func openOwn(name string) (*os.File, error) {
 	dir, err := os.OpenFile(filepath.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer dir.Close()
 	if err := own(dir, unix.S_IFDIR, "its directory"); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, 0, errors.New("it is a symbolic link")
+		return nil, errors.New("it is a symbolic link")
 	}
 	if err != nil {
-		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
 	if err := own(f, unix.S_IFREG, "it"); err != nil {
-		return nil, 0, errors.Join(err, f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, errors.Join(err, f.Close())
-	}
-	return f, info.Size(), nil
+	return f, nil
 }
 
 // own says whether an opened file or directory is of the given type and belongs to nobody but root or this user.
@@ -166,14 +166,4 @@ func segmentsIn(dir string) (map[record.Sum]bool, error) {
 		}
 	}
 	return sums, nil
-}
-
-// find looks for a segment of ours at the end of an image.
-func find(image string) (*initrd.Installed, error) {
-	f, size, err := OpenImage(image)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return initrd.Find(f, size)
 }

@@ -38,12 +38,12 @@ func Verify(manifestPath, image string, o Options) (state State, wanted bool, er
 		}
 		want, wanted = &inputs, len(j.manifest.Entries) > 0
 	}
-	f, size, err := OpenImage(image)
+	i, err := OpenImage(image)
 	if err != nil {
 		return "", wanted, err
 	}
-	defer f.Close()
-	err = initrd.Verify(f, size, want)
+	defer i.Close()
+	err = initrd.Verify(i, i.Size, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):
 		return Missing, wanted, nil
