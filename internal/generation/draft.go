@@ -128,6 +128,10 @@ func (d *Draft) Publish(note []byte) error {
 		return errors.Join(err, s.tree.remove(number))
 	}
 	s.published, s.switched = d.Number, time.Now()
+	if s.current != nil && s.current.Number != 0 {
+		// For Prune. If it fails nobody is harmed: the generation only seems to be older.
+		_ = s.tree.root.Chtimes(strconv.FormatUint(s.current.Number, 10), s.switched, s.switched)
+	}
 	return nil
 }
 

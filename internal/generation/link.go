@@ -98,13 +98,10 @@ func (s *Store) symlinkAt(dir *os.File, target, name string) error {
 
 // PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of whatever file or link is there; an
 // empty directory is replaced, too. A link that is right already is left alone. Missing directories are made. After an error
-// what was there is still there.
+// what was there is still there. It is safe where others own directories on the way: see openParent.
 func (s *Store) PlaceLink(path, target string, uid, gid int) error {
 	dir, base := filepath.Split(path)
-	if err := mkdirAll(filepath.Clean(dir)); err != nil {
-		return err
-	}
-	parent, err := openDir(dir)
+	parent, err := openParent(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}
@@ -117,7 +114,7 @@ func (s *Store) PlaceLink(path, target string, uid, gid int) error {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	if old.Mode&unix.S_IFMT == unix.S_IFLNK && int(old.Uid) == uid && int(old.Gid) == gid {
-		if now, err := os.Readlink(path); err == nil && now == target {
+		if now, err := readlinkAt(parent, base); err == nil && now == target {
 			return nil
 		}
 	}

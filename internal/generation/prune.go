@@ -27,29 +27,54 @@ func (s *Store) numbers() ([]uint64, error) {
 	return numbers, nil
 }
 
-// Prune removes all generations but the last keep, the live one included; keep 0 keeps all. It removes as well what was in the
-// place of the link, what a covered file system has, and what interrupted runs left. Everything is tried; the error joins
-// what could not be removed. The live generation is never touched.
+// holdTime is how long after the switch a generation is left alone because some process has it open.
+const holdTime = time.Minute
+
+// Prune removes all generations but the last keep, the live one included; keep 0 keeps all. What was live until now goes
+// last, when readers have had the time to open what they looked up; if somebody still has its directory open, it is left to
+// the next run. Prune removes as well what was in the place of the link, what a covered file system has, and what interrupted runs
+// left. Everything is tried; the error joins what could not be removed. The live generation is never touched.
 func (s *Store) Prune(keep int) error {
+	if err := s.current.Close(); err != nil { // else this process holds it
+		return err
+	}
+	s.current = nil
 	errs := []error{s.removeReplaced(), s.removeForeignKeys(), s.emptyCovered()}
 	numbers, err := s.numbers()
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	live := s.published
-	kept := func(n uint64) bool {
-		return keep == 0 || n == live || n < live && live-n < uint64(keep)
+	stays := func(n uint64) bool {
+		return keep == 0 || n == s.published || n < s.published && s.published-n < uint64(keep)
 	}
+	var fresh []uint64 // left by their readers only just now, perhaps
 	for _, n := range numbers {
-		if kept(n) {
-			continue
+		switch {
+		case stays(n):
+		case s.isFresh(n):
+			fresh = append(fresh, n)
+		default:
+			errs = append(errs, s.tree.remove(strconv.FormatUint(n, 10)))
 		}
-		if s.current != nil && n == s.current.Number {
-			s.waitForReaders()
-		}
-		errs = append(errs, s.tree.remove(strconv.FormatUint(n, 10)))
 	}
-	return errors.Join(append(errs, s.removeNotes(func(n uint64) bool { return slices.Contains(numbers, n) && kept(n) }))...)
+	spared := map[uint64]bool{}
+	if len(fresh) > 0 {
+		s.waitForReaders()
+		spared = held(s.MountPoint)
+	}
+	for _, n := range fresh {
+		if !spared[n] {
+			errs = append(errs, s.tree.remove(strconv.FormatUint(n, 10)))
+		}
+	}
+	errs = append(errs, s.removeNotes(func(n uint64) bool { return slices.Contains(numbers, n) && (stays(n) || spared[n]) }))
+	return errors.Join(errs...)
+}
+
+// isFresh says whether a generation may have been live within the last holdTime: Publish sets the time of what it replaces.
+func (s *Store) isFresh(n uint64) bool {
+	info, err := s.tree.root.Lstat(strconv.FormatUint(n, 10))
+	return err == nil && n < s.published && time.Since(info.ModTime()) < holdTime
 }
 
 // waitForReaders waits until those who looked up a path before the switch have opened their file.

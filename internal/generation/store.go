@@ -63,7 +63,7 @@ type Store struct {
 // Lock waits until no other run works on the same mount point. While it has to wait it calls waiting once. Nothing but the
 // lock file is made.
 func Lock(ctx context.Context, c Config, waiting func()) (*Store, error) {
-	if err := os.MkdirAll(filepath.Dir(c.MountPoint), 0o755); err != nil {
+	if err := mkdirAll(filepath.Dir(c.MountPoint)); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(c.MountPoint+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)

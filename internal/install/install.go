@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -82,7 +81,7 @@ func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report,
 		return nil, err
 	}
 	p.compare()
-	in.tell(p.notes, m.Logging)
+	in.tell(p)
 	affected := p.affected()
 	report := p.report(0, true, affected)
 	report.Generation = report.Previous
@@ -114,7 +113,7 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 	if err != nil {
 		return nil, err
 	}
-	in.tell(p.notes, m.Logging)
+	in.tell(p)
 	if !o.IgnorePasswd && !m.UserMode {
 		in.findOwners(p)
 	}
@@ -184,32 +183,6 @@ func (p *plan) write(draft *generation.Draft) error {
 	return nil
 }
 
-// target is the path of an item that stays the same over generations.
-func (p *plan) target(it *item) string { return path.Join(p.manifest.SymlinkPath, it.file) }
-
-// linkIsInside says whether an item's path is a link that belongs into the generation itself.
-func (p *plan) linkIsInside(it *item) bool {
-	return it.place.Path != p.target(it) && strings.HasPrefix(it.place.Path, p.manifest.SymlinkPath+"/")
-}
-
-// placeLinks makes the links to items that are wanted elsewhere. One that cannot be made does not touch the others.
-func (p *plan) placeLinks(store *generation.Store) error {
-	var errs []error
-	for _, it := range p.items {
-		if it.state == Failed || it.place.Path == "" || it.place.Path == p.target(it) || p.linkIsInside(it) {
-			continue
-		}
-		uid, gid := it.uid, it.gid
-		if it.state == Kept {
-			uid, gid = it.old.UID, it.old.GID
-		}
-		if err := store.PlaceLink(it.place.Path, p.target(it), uid, gid); err != nil {
-			errs = append(errs, fmt.Errorf("%s: link: %w", it, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // tellUnits asks for the restarts and reloads, and notes that this is done. A failure is not tried again by the next run: a
 // unit that does not exist would fail for ever.
 func (in Installer) tellUnits(ctx context.Context, store *generation.Store, p *plan, number uint64, affected units.Sets) error {
@@ -235,11 +208,15 @@ func (in Installer) viaSystemctl() bool {
 	return in.Env.Getenv("SOPS_RESTART_UNITS_VIA_SYSTEMCTL") == "1"
 }
 
-func (in Installer) tell(notes []string, logging manifest.Logging) {
-	if !logging.KeyImport {
+// tell prints what is known about the keys.
+func (in Installer) tell(p *plan) {
+	for _, w := range p.warnings {
+		cli.Warn(in.Env, Program, "%s", w)
+	}
+	if !p.manifest.Logging.KeyImport {
 		return
 	}
-	for _, note := range notes {
-		fmt.Fprintf(in.Env.Stderr, "%s: %s\n", Program, note)
+	for _, n := range p.notes {
+		fmt.Fprintf(in.Env.Stderr, "%s: %s\n", Program, n)
 	}
 }

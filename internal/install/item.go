@@ -33,6 +33,7 @@ type item struct {
 
 	value    []byte
 	err      error // why it cannot be installed
+	linkErr  error // why its link cannot be made
 	uid, gid int
 
 	old   *generation.File // its file in the live generation; nil if there is none

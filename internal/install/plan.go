@@ -26,7 +26,9 @@ type plan struct {
 	// removed are the files of the live generation that the manifest does not have.
 	removed []string
 	notes   []string // about keys
-	faults  []error
+	// warnings are about keys, too.
+	warnings []string
+	faults   []error
 }
 
 // note is what is kept with a generation for the run that comes next.
@@ -49,7 +51,7 @@ func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("decrypt: %w", err)
 	}
-	p.notes = result.Notes
+	p.notes, p.warnings = result.Notes, result.Warnings
 	p.fault(result.Err())
 	for _, it := range p.items {
 		value := result.Secrets[it.name]
@@ -57,8 +59,8 @@ func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *
 			value = result.Templates[it.name]
 		}
 		it.value, it.err = value.Data, value.Err
-		p.checkPath(it)
 	}
+	p.checkPaths()
 	files, err := current.Files()
 	if err != nil {
 		return nil, fmt.Errorf("read the live generation: %w", err)
@@ -81,15 +83,6 @@ func (p *plan) fail(it *item, err error) {
 	err = fmt.Errorf("%s: %w", it, err)
 	it.err = errors.Join(it.err, err)
 	p.fault(err)
-}
-
-// checkPath refuses links that would be in the way of the secrets themselves.
-func (p *plan) checkPath(it *item) {
-	for _, taken := range []string{p.manifest.SymlinkPath, p.manifest.SecretsMountPoint} {
-		if it.place.Path == taken || strings.HasPrefix(taken, it.place.Path+"/") && it.place.Path != "" {
-			p.fail(it, fmt.Errorf("path %s is in the way of %s", it.place.Path, taken))
-		}
-	}
 }
 
 // compare decides the state of every item, when all faults are known.
@@ -138,11 +131,14 @@ func (p *plan) hints() []string {
 	if len(kept) == 0 {
 		return nil
 	}
-	from := "what stage 1 left"
-	if p.current.Number != 0 {
+	from := "the live secrets"
+	switch {
+	case p.current.Leftover:
+		from = "what stage 1 of the boot left"
+	case p.current.Number != 0:
 		from = fmt.Sprintf("generation %d", p.current.Number)
 	}
-	return append([]string{fmt.Sprintf("kept as in %s: %s", from, strings.Join(kept, ", "))}, hints...)
+	return append([]string{fmt.Sprintf("kept from %s: %s", from, strings.Join(kept, ", "))}, hints...)
 }
 
 // affected are the units that have to see the changes, with those that the run before this one did not come to tell. After a

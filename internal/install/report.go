@@ -69,8 +69,8 @@ func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
 		if o.Path == "" {
 			o.Path = path.Join(p.manifest.SymlinkPath, it.file)
 		}
-		if it.err != nil {
-			o.Cause = it.err.Error()
+		if err := errors.Join(it.err, it.linkErr); err != nil {
+			o.Cause = err.Error()
 		}
 		switch it.state {
 		case Changed, Unchanged:
