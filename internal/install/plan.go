@@ -52,13 +52,20 @@ func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *
 		return nil, fmt.Errorf("decrypt: %w", err)
 	}
 	p.notes, p.warnings = result.Notes, result.Warnings
-	p.fault(result.Err())
+	told := make(map[string]bool)
 	for _, it := range p.items {
 		value := result.Secrets[it.name]
 		if it.kind == template {
 			value = result.Templates[it.name]
 		}
 		it.value, it.err = value.Data, value.Err
+		if value.Err == nil {
+			continue
+		}
+		if text := value.Err.Error(); !told[text] { // secrets of one file share the fault of the file
+			told[text] = true
+			p.fault(value.Err)
+		}
 	}
 	p.checkPaths()
 	files, err := current.Files()
