@@ -24,4 +24,13 @@ in
   sops-init-gpg-key = program "keytools" "sops-init-gpg-key";
   ssh-to-age = program "keytools" "ssh-to-age";
   ssh-to-pgp = program "keytools" "ssh-to-pgp";
+
+  sops-import-keys-hook = pkgs.callPackage ./nix/packages/shell-hook.nix {
+    name = "sops-import-keys-hook";
+    function = "sopsImportKeysHook";
+  };
+  sops-pgp-hook = pkgs.callPackage ./nix/packages/shell-hook.nix {
+    name = "sops-pgp-hook";
+    function = "sopsPGPHook";
+  };
 }

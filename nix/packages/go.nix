@@ -29,12 +29,8 @@ buildGoModule (finalAttrs: {
     root = ../..;
     fileset = fileset.difference ../.. (
       fileset.unions [
-        ../../nix
-        ../../nixos
-        ../../modules
-        ../../default.nix
-        (fileset.maybeMissing ../../flake.nix)
-        (fileset.maybeMissing ../../flake.lock)
+        (fileset.fileFilter (file: file.hasExt "nix") ../..)
+        ../../flake.lock
         (fileset.maybeMissing ../../vendor)
         (fileset.maybeMissing ../../build)
       ]

@@ -50,6 +50,7 @@ let
     preStart = lines;
     postStart = lines;
     restartTriggers = option (types.listOf types.unspecified) [ ];
+    reloadIfChanged = flag false;
     serviceConfig = attributes;
   };
 
@@ -225,11 +226,11 @@ in
 
   config = {
     # nixos/modules/system/boot/loader: who runs the hook
-    boot.loader.supportsInitrdSecrets = mkIf (builtins.elem machine.loader [
-      "systemd-boot"
-      "grub"
-      "limine"
-    ]) true;
+    boot.loader.supportsInitrdSecrets = mkIf (
+      config.boot.loader.systemd-boot.enable
+      || config.boot.loader.grub.enable
+      || config.boot.loader.limine.enable
+    ) true;
     boot.loader.grub.mirroredBoots = mkIf (machine.loader == "grub") [ { path = "/boot"; } ];
 
     users.users.root = {

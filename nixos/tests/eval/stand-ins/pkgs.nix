@@ -70,10 +70,16 @@ let
       "age-plugin-tpm"
       "bash"
       "coreutils"
+      "cryptsetup"
+      "deadnix"
       "gnupg"
       "go-md2man"
       "installShellFiles"
       "makeWrapper"
+      "nix"
+      "nixfmt"
+      "nixfmt-tree"
+      "statix"
       "sops"
       "systemd"
     ] (name: derivation name { })
@@ -81,6 +87,26 @@ let
       inherit lib writeTextFile buildGoModule;
       writeText = name: text: writeTextFile { inherit name text; };
       makeSetupHook = arguments: script: derivation arguments.name { inherit arguments script; };
+      mkShell = arguments: derivation "shell" { inherit arguments; };
+      runCommand = name: _: text: derivation name { inherit text; };
+      nixosOptionsDoc = arguments: {
+        optionsCommonMark = derivation "options.md" {
+          options = lib.optionAttrSetToDocList arguments.options;
+        };
+      };
+      # nixos/lib/testing: the test's own modules, not yet its nodes.
+      testers.runNixOSTest =
+        module:
+        derivation "test" {
+          test =
+            (lib.evalModules {
+              modules = [
+                ./test.nix
+                module
+              ];
+            }).config;
+        };
+      path = "/nixpkgs";
       runtimeShell = "${pkgs.bash}/bin/bash";
       stdenv = {
         buildPlatform = platform;

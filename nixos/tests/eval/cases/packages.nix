@@ -1,0 +1,140 @@
+# The outputs of the flake and of default.nix. nixpkgs is a stand-in, so nothing more than their structure is looked at.
+{
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  root = ../../../..;
+  flake = import (root + "/flake.nix");
+  self = flake.outputs {
+    inherit self;
+    nixpkgs = {
+      inherit lib;
+      legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (_: pkgs);
+    };
+  };
+  packages = import root { inherit pkgs; };
+  throws = value: !(builtins.tryEval value).success;
+
+  names = [
+    "default"
+    "sops-import-keys-hook"
+    "sops-init-gpg-key"
+    "sops-initrd"
+    "sops-install-secrets"
+    "sops-pgp-hook"
+    "ssh-to-age"
+    "ssh-to-pgp"
+  ];
+in
+{
+  "default.nix has the packages, and runs the right program of each" = {
+    expr = lib.mapAttrs (_: p: {
+      inherit (p) name;
+      program = p.meta.mainProgram or null;
+    }) packages;
+    expected =
+      let
+        keytools = program: {
+          name = "sops-initrd-0.1.0-keytools";
+          inherit program;
+        };
+        hook = name: {
+          inherit name;
+          program = null;
+        };
+        initrd = {
+          name = "sops-initrd-0.1.0";
+          program = "sops-initrd";
+        };
+      in
+      {
+        default = initrd;
+        sops-initrd = initrd;
+        sops-install-secrets = {
+          name = "sops-initrd-0.1.0-activation";
+          program = "sops-install-secrets";
+        };
+        sops-init-gpg-key = keytools "sops-init-gpg-key";
+        ssh-to-age = keytools "ssh-to-age";
+        ssh-to-pgp = keytools "ssh-to-pgp";
+        sops-import-keys-hook = hook "sops-import-keys-hook";
+        sops-pgp-hook = hook "sops-pgp-hook";
+      };
+  };
+
+  "the flake has them for both systems" = {
+    expr = lib.mapAttrs (_: builtins.attrNames) self.packages;
+    expected = {
+      x86_64-linux = names;
+      aarch64-linux = names;
+    };
+  };
+
+  "the flake's other outputs" = {
+    expr = {
+      modules = lib.mapAttrs (_: toString) self.nixosModules;
+      checks = builtins.attrNames (removeAttrs self.checks.x86_64-linux (names ++ builtins.filter (lib.hasPrefix "nixos-") (builtins.attrNames self.checks.x86_64-linux)));
+      shells = builtins.attrNames self.devShells.x86_64-linux;
+      formatter = self.formatter.aarch64-linux.name;
+    };
+    expected = {
+      modules = {
+        sops = toString (root + "/modules/sops");
+        default = toString (root + "/modules/sops");
+      };
+      checks = [
+        "deadnix"
+        "evaluation"
+        "nixfmt"
+        "option-docs"
+        "statix"
+      ];
+      shells = [ "default" ];
+      formatter = "nixfmt-tree";
+    };
+  };
+
+  "modules that are not there yet say whose to use" = {
+    expr = map throws [
+      self.homeManagerModules.sops
+      self.homeManagerModules.default
+      self.homeManagerModule
+      self.homeModules.sops
+      self.darwinModules.sops
+      self.darwinModules.default
+    ];
+    expected = [
+      true
+      true
+      true
+      true
+      true
+      true
+    ];
+  };
+
+  "the overlay adds the packages under the names that users know" = {
+    expr = builtins.attrNames (self.overlays.default pkgs pkgs);
+    expected = lib.remove "default" names;
+  };
+
+  "the lock is of the branch that the flake names" = {
+    expr =
+      let
+        node = (lib.importJSON (root + "/flake.lock")).nodes.nixpkgs;
+      in
+      {
+        url = "github:${node.original.owner}/${node.original.repo}/${node.original.ref}";
+        inherit (node.locked) rev narHash lastModified;
+      };
+    expected = {
+      inherit (flake.inputs.nixpkgs) url;
+      rev = "e2587caef70cea85dd97d7daab492899902dbf5d";
+      narHash = "sha256-wWFrV5/Qbm+lyt5x20E/bSbfJiGKMo4RCxZV8cl/WZI=";
+      lastModified = 1784796856;
+    };
+  };
+}

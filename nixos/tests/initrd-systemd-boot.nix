@@ -1,0 +1,5 @@
+# One switch, with systemd-boot.
+{
+  imports = [ ./common/initrd.nix ];
+  defaults.boot.loader.systemd-boot.enable = true;
+}
