@@ -72,7 +72,7 @@ func TestScripts(t *testing.T) {
 }
 
 // tool builds a program that go.mod pins, or takes it from the build cache.
-func tool(t *testing.T, name string) string {
+func tool(t testing.TB, name string) string {
 	t.Helper()
 	out, err := exec.Command("go", "tool", "-n", name).Output()
 	if err == nil {

@@ -31,7 +31,7 @@ func (o Options) salvage(image string, inputs initrd.Digest, manifestPath string
 			o.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more", image, candidate, manifestPath),
 				reasons(cause)...)
 			return segment, nil
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, initrd.ErrNoSegment):
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, initrd.ErrNoSegment) || errors.Is(err, initrd.ErrStale):
 		default:
 			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate, err))
 		}
