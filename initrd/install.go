@@ -148,12 +148,15 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 		return Result{}, err
 	}
 	if d.Action == Unchanged {
+		j.left = "the image was not changed and is as it should be"
 		return d.Result, nil
 	}
 	if err = j.room(d); err != nil || !write {
 		return d.Result, err
 	}
-	err = j.execute(d)
+	if err = j.execute(d); err == nil {
+		j.left = "the image is the new one"
+	}
 	return d.Result, err
 }
 

@@ -201,9 +201,15 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	} else if now != j.info {
 		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
 	}
-	const without = "the image holds its base without secrets; make room and run this again"
+	const without = "the image holds its base without secrets; run this again before the next boot"
+	if err := f.Truncate(d.Base); err != nil {
+		if now, statErr := f.Stat(); statErr != nil || now.Size != d.OldSize {
+			j.left = "the image may hold its base without secrets; run this again before the next boot"
+		}
+		return err
+	}
 	j.left = without
-	if err := errors.Join(f.Truncate(d.Base), f.Sync()); err != nil {
+	if err := f.Sync(); err != nil {
 		return err
 	}
 	if d.segment == nil {
