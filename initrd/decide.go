@@ -177,14 +177,16 @@ func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 }
 
 // endangered reports whether there is a segment to lose: a whole one, or one of which that is not known.
-func (in *Installed) endangered() bool { return in.Whole || in.Version != formatVersion }
+func (in *Installed) endangered() bool {
+	return in.Whole || in.Version != formatVersion && !in.torn
+}
 
 // actionOn is the action on an image that holds this segment.
 func (j *job) actionOn(in *Installed) Action {
 	switch {
 	case j.segment.Empty():
 		return Removed
-	case in.Whole || in.Version != formatVersion:
+	case in.endangered():
 		return Replaced
 	}
 	return Repaired
@@ -287,7 +289,7 @@ func (j *job) byWalk(d *decision) error {
 	d.prefix = len(keep) <= 1
 	d.Cut = d.OldSize - d.Base
 	for _, p := range w.parts {
-		d.whole = d.whole || p.Segment != nil && !p.stop && p.Segment.endangered()
+		d.whole = d.whole || p.Segment != nil && p.Segment.endangered()
 	}
 	if err := j.finish(d); err != nil {
 		return err
@@ -366,12 +368,13 @@ func (s *spans) ReadAt(p []byte, off int64) (int, error) {
 	return done, io.EOF
 }
 
-const compareBytes = 1 << 20
+const compareBytes = 256 << 10
 
 // commonPrefix returns how many bytes at the beginning of two files are equal.
 func commonPrefix(a io.ReaderAt, aSize int64, b io.ReaderAt, bSize int64) (int64, error) {
-	x, y := make([]byte, compareBytes), make([]byte, compareBytes)
-	for off, size := int64(0), min(aSize, bSize); ; off += compareBytes {
+	size := min(aSize, bSize)
+	x, y := make([]byte, min(size, compareBytes)), make([]byte, min(size, compareBytes))
+	for off := int64(0); ; off += compareBytes {
 		n := min(size-off, compareBytes)
 		if n <= 0 {
 			return size, nil

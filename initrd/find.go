@@ -29,6 +29,17 @@ type Installed struct {
 	Whole    bool   `json:"whole"` // the SHA-256 matches; never for an unknown version
 	Inputs   Digest `json:"-"`     // zero for an unknown version
 	Sum      Sum    `json:"-"`     // zero for an unknown version
+
+	torn bool // it has no end, or no beginning
+}
+
+// Format prints the segment without its digests, whatever the verb.
+func (in Installed) Format(f fmt.State, _ rune) {
+	state := "whole"
+	if !in.Whole {
+		state = "not whole"
+	}
+	fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes", in.Version, state, in.Length, in.Offset, in.Base)
 }
 
 // Find looks for a segment of ours at the end of an image. It reads the tail of the image and the segment, nothing of the base.

@@ -156,6 +156,21 @@ func readFile(t testing.TB, path string) []byte {
 	return b
 }
 
+// scratch is a directory in memory where there is such a file system: thousands of fsyncs are slow on a disk.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "initrd-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // names lists a directory.
 func names(t testing.TB, dir string) []string {
 	t.Helper()

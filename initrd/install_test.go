@@ -21,7 +21,7 @@ type boot struct {
 
 func newBoot(t testing.TB, image []byte) *boot {
 	t.Helper()
-	b := &boot{t: t, dir: filepath.Join(t.TempDir(), "boot")}
+	b := &boot{t: t, dir: filepath.Join(scratch(t), "boot")}
 	if err := os.Mkdir(b.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (s *Segment) Entries() []EntryInfo {
 }
 
 // Format prints how much there is, whatever the verb, and no content.
-func (s *Segment) Format(f fmt.State, _ rune) {
+func (s Segment) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "segment of %d entries, %d bytes", len(s.entries), archiveBytes(s.entries))
 }
 

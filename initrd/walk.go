@@ -173,7 +173,7 @@ func (w *walker) ours(p Part, last string) (Part, error) {
 func (w *walker) headless(p Part) (Part, error) {
 	gap := min(4, w.before(p.Offset))
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
-	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap}
+	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap, torn: true}
 	if in := w.footerAt(p.Offset + p.Size); in != nil {
 		w.adopt(&p, in)
 	}
@@ -213,7 +213,7 @@ func (w *walker) torn(p Part, at int64, err error) (Part, error) {
 	}
 	what := "archive"
 	if p.Segment != nil {
-		p.Segment.Length = w.size - p.Offset
+		p.Segment.Length, p.Segment.torn = w.size-p.Offset, true
 		what = "segment"
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -249,7 +249,7 @@ func (w *walker) garbage(off int64) (Part, error) {
 		return Part{}, err
 	}
 	if err == nil {
-		p.Segment = &Installed{Offset: off, Length: w.size - off}
+		p.Segment = &Installed{Offset: off, Length: w.size - off, torn: true}
 		if w.adopt(&p, in) {
 			p.Kind = KindSegment
 			return w.problem(p, "segment has lost its beginning")
