@@ -99,8 +99,8 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 		switch {
 		case err == nil:
 			return data, k.source, nil
-		case errors.Is(err, context.DeadlineExceeded):
-			err = fmt.Errorf("age-plugin-%s gave no answer in %v", k.identity.(*plugin.Identity).Name(), r.timeout)
+		case errors.Is(err, ErrNoAnswer):
+			err = fmt.Errorf("age-plugin-%s: %w", k.identity.(*plugin.Identity).Name(), err)
 		case errors.Is(err, ErrNoMatch):
 			continue
 		}

@@ -76,7 +76,7 @@ func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr 
 	var start *exec.Error
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("%s gave no answer in %v", p.Path, timeout)
+		err = fmt.Errorf("%s: %w in %v", p.Path, ErrNoAnswer, timeout)
 	case errors.As(err, &start):
 		err = fmt.Errorf("%s: %w", p.Path, start.Err)
 	case errors.As(err, &exit):

@@ -92,7 +92,7 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 	output, complaints, err := run(ctx, g.timeout, program{g.binary, g.args("--with-colons", "--list-secret-keys"), nil, nil})
 	if err != nil {
 		var missing *exec.Error
-		if errors.As(err, &missing) || errors.Is(err, exec.ErrNotFound) || strings.Contains(err.Error(), "no answer") {
+		if errors.As(err, &missing) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, ErrNoAnswer) {
 			g.listFault = fmt.Errorf("%w%s", err, said(complaints))
 			r.skip(g.name(), g.listFault.Error())
 		}

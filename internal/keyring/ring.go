@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -69,6 +70,9 @@ type ageKey struct {
 
 // ErrNoMatch means that no key fits.
 var ErrNoMatch = errors.New("no key fits")
+
+// ErrNoAnswer means that a program or a service was waited for in vain.
+var ErrNoAnswer = errors.New("no answer")
 
 // Open reads the key sources. It never fails: what cannot be used is told by Skipped.
 func Open(c Config) *Ring {
@@ -145,7 +149,7 @@ func Within[T any](ctx context.Context, timeout time.Duration, f func() (T, erro
 		value T
 		err   error
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	done := make(chan outcome, 1)
 	go func() {
@@ -155,8 +159,11 @@ func Within[T any](ctx context.Context, timeout time.Duration, f func() (T, erro
 	select {
 	case o := <-done:
 		return o.value, o.err
-	case <-ctx.Done():
+	case <-limited.Done():
 		var none T
-		return none, ctx.Err()
+		if ctx.Err() != nil {
+			return none, ctx.Err()
+		}
+		return none, fmt.Errorf("%w in %v", ErrNoAnswer, timeout)
 	}
 }

@@ -125,7 +125,7 @@ func unreadable(format manifest.Format, err error) error {
 	if errors.As(err, &badTime) {
 		return errors.New("the sops metadata are malformed: a time cannot be read")
 	}
-	if line := regexp.MustCompile(`^yaml: line (\d+):`).FindStringSubmatch(err.Error()); line != nil {
+	if line := regexp.MustCompile(`yaml: line (\d+):`).FindStringSubmatch(err.Error()); line != nil {
 		return fmt.Errorf("not %s: line %s cannot be read", kind, line[1])
 	}
 	return fmt.Errorf("not %s, or its sops metadata are malformed", kind)

@@ -120,10 +120,56 @@ func Encrypt(t testing.TB, format, text string, flags ...string) string {
 // EncryptWith is Encrypt with variables for sops, such as GNUPGHOME.
 func EncryptWith(t testing.TB, env []string, format, text string, flags ...string) string {
 	t.Helper()
-	args := append([]string{"encrypt", "--input-type", format, "--output-type", format, "--filename-override", "secrets." + format}, flags...)
+	var global []string
+	if len(flags) > 1 && flags[0] == "--config" { // a flag of sops itself
+		global, flags = flags[:2], flags[2:]
+	}
+	args := append(global, "encrypt", "--input-type", format, "--output-type", format, "--filename-override", "secrets."+format)
+	args = append(args, flags...)
 	path := filepath.Join(t.TempDir(), "secrets."+format)
 	if err := os.WriteFile(path, RunSOPS(t, env, []byte(text), append(args, "/dev/stdin")...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// GPGHome is a GnuPG home with OpenPGP keys: private ones (GPGRSA, GPGEd25519), or the public halves of SSH RSA keys. Its
+// path is short, as those of sockets must be. Its agent is ended after the test.
+func GPGHome(t testing.TB, names ...string) string {
+	t.Helper()
+	if _, err := exec.LookPath("gpg"); err != nil {
+		Missing(t, "gpg is not installed")
+	}
+	home, err := os.MkdirTemp("", "gpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
+			t.Errorf("end the agent: %v: %s", err, out)
+		}
+		if err := os.RemoveAll(home); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, name := range names {
+		if strings.HasPrefix(name, "ssh_") {
+			name += ".pgp"
+		}
+		cmd := exec.Command("gpg", "--homedir", home, "--batch", "--quiet", "--import")
+		cmd.Stdin = bytes.NewReader(Data(t, name))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("import %s: %v: %s", name, err, out)
+		}
+	}
+	return home
+}
+
+// Missing skips a test that needs something this machine does not have; in CI it fails.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
 }
