@@ -53,7 +53,8 @@ Results go to standard output, everything else to standard error.`,
 		return cli.WithHint(cli.Usage(err), seeHelp(c))
 	})
 	root.AddCommand(
-		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), manCommand(),
+		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), bootstrapCommand(e),
+		manCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/newfile"
 	"sops-initrd/internal/sshkey"
 )
 
@@ -137,18 +138,9 @@ func (c *Conversion) Write(e cli.Env, data []byte) error {
 		}
 		return nil
 	}
-	f, err := os.OpenFile(c.Out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	err := newfile.Write(c.Out, data, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return cli.WithHint(err, "files are never overwritten: move it away or give another name with -o")
-	} else if err != nil {
-		return err
 	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(c.Out))
-	}
-	return nil
+	return err
 }

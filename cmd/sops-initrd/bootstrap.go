@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"sops-initrd/internal/bootstrap"
+	"sops-initrd/internal/cli"
+)
+
+func bootstrapCommand(e cli.Env) *cobra.Command {
+	r := bootstrap.Request{Getenv: e.Getenv, Warn: func(text string) { cli.Warn(e, program, "%s", text) }}
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "bootstrap [--host-key KEY] [--name NAME] [--port PORT] [--luks DEVICE] FILE",
+		Short: "Make an SSH host key for the initrd, in a new sops file",
+		Long: `bootstrap makes an SSH host key for the initrd and, with --luks, a key file for a LUKS device, and encrypts them into
+the new sops file FILE: for the recipients that .sops.yaml names for it, and for the host, which is added where the
+rule lacks it. The sops program does the encryption. Nothing is ever on a disk in plaintext, and FILE is made as the last
+step; a file that exists is an error.
+
+It prints the line for known_hosts, a NixOS module that uses the secrets, and how the key file is added to the device.`,
+		Example: `  # on an administrator's machine, in the repository of the configuration
+  ssh-keyscan -t ed25519 server01 > server01.pub
+  sops-initrd bootstrap --host-key server01.pub --luks root secrets/server01.yaml
+
+  # on the host itself
+  sops-initrd bootstrap --name server01.example.org secrets/initrd.yaml`,
+		Args: operand("sops file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			r.File = args[0]
+			if err := r.Check(); err != nil {
+				return cli.WithHint(cli.Usage(err), seeHelp(c))
+			}
+			res, err := bootstrap.Run(c.Context(), r)
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return printJSON(e.Stdout, res)
+			}
+			return printBootstrap(e.Stdout, res)
+		},
+	}
+	c.Flags().StringVar(&r.HostKey, "host-key", bootstrap.DefaultHostKey,
+		"public SSH `key` of the host: a file (also what ssh-keyscan prints), the line itself, an age recipient or an OpenPGP fingerprint")
+	c.Flags().StringVar(&r.Name, "name", "", "`name` of the host for ssh (default: that of FILE without its extension)")
+	c.Flags().IntVar(&r.Port, "port", 2222, "`port` of the SSH server in the initrd; another one than the host's keeps their keys apart")
+	c.Flags().StringVar(&r.LUKS, "luks", "", "make a key file as well, for this `device` of boot.initrd.luks.devices")
+	jsonFlag(c, &asJSON)
+	required(c, "host-key")
+	return c
+}
+
+func printBootstrap(w io.Writer, res *bootstrap.Result) error {
+	_, err := fmt.Fprintf(w, "%s: made for\n", res.File)
+	for _, r := range res.Recipients {
+		fmt.Fprintf(w, "  %s %s\n", r.Type, r.ID)
+	}
+	fmt.Fprintf(w, "\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s", res.Fingerprint, res.KnownHosts, res.Nix)
+	if res.Enroll != "" {
+		_, err = fmt.Fprintf(w, "\nthen, on the host, add the key file to the device:\n\n%s\n", res.Enroll)
+	}
+	return err
+}

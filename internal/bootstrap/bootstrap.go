@@ -1,0 +1,148 @@
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"sops-initrd/internal/cli"
+	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/newfile"
+	"sops-initrd/internal/sopsfile"
+	"sops-initrd/internal/sshkey"
+)
+
+// SSHKey is the name, in the sops file and in the configuration, of the secret that is the SSH host key.
+const SSHKey = "initrd-ssh-key"
+
+// keyFileBytes is the entropy of a LUKS key file: as much as the volume key of the usual aes-xts-plain64 has.
+const keyFileBytes = 64
+
+// Request says what is wanted.
+type Request struct {
+	File    string // sops file to make; its extension decides the format
+	Name    string // of the host, as users of ssh know it; empty: the name of File without its extension
+	HostKey string // file with the host's public SSH key, or a recipient; see findHost
+	Port    int    // of the SSH server in the initrd
+	LUKS    string // name of the LUKS device in boot.initrd.luks.devices; empty: no key file
+
+	Getenv func(string) string
+	Warn   func(text string)
+}
+
+// Result is what there is to tell afterwards. It holds nothing secret.
+type Result struct {
+	File        string               `json:"file"`
+	Recipients  []sopsfile.Recipient `json:"recipients"`
+	PublicKey   string               `json:"publicKey"`   // of the SSH server in the initrd
+	Fingerprint string               `json:"fingerprint"` // of PublicKey
+	KnownHosts  string               `json:"knownHosts"`  // line for known_hosts
+	Nix         string               `json:"nix"`         // module to import
+	// Enroll is the command that adds the key file to the LUKS device, once the module is active.
+	Enroll string `json:"enroll,omitempty"`
+}
+
+var (
+	// hostName allows host names and addresses, and nothing that has a meaning in known_hosts.
+	hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._:-]*[A-Za-z0-9_])?$`)
+	// deviceName is what needs no quoting in Nix and in sops' --extract.
+	deviceName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+)
+
+// formats are the formats that have keys and keep line breaks.
+func format(file string) (manifest.Format, error) {
+	switch filepath.Ext(file) {
+	case ".yaml", ".yml":
+		return manifest.YAML, nil
+	case ".json":
+		return manifest.JSON, nil
+	}
+	return "", fmt.Errorf("%s: the name ends neither in .yaml nor in .json", file)
+}
+
+// Check says what is wrong with the request itself, and fills in the name.
+func (r *Request) Check() error {
+	_, err := format(r.File)
+	faults := []error{err}
+	if r.Name == "" {
+		base := filepath.Base(r.File)
+		r.Name = strings.TrimSuffix(base, filepath.Ext(base))
+	}
+	if !hostName.MatchString(r.Name) {
+		faults = append(faults, fmt.Errorf("%q is not the name of a host", r.Name))
+	}
+	if r.Port < 1 || r.Port > 65535 {
+		faults = append(faults, fmt.Errorf("port %d is not between 1 and 65535", r.Port))
+	}
+	if r.LUKS != "" && !deviceName.MatchString(r.LUKS) {
+		faults = append(faults, fmt.Errorf("%q is not the name of a LUKS device: letters, digits, hyphens and underscores", r.LUKS))
+	}
+	return errors.Join(faults...)
+}
+
+// Run makes the secrets and the file. The file appears, whole, as the last step; after an error there is none. An existing file is
+// an error and stays as it is.
+func Run(ctx context.Context, r Request) (*Result, error) {
+	f, err := format(r.File)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Lstat(r.File); err == nil {
+		return nil, exists(&fs.PathError{Op: "make", Path: r.File, Err: fs.ErrExist})
+	}
+	host, err := findHost(r.HostKey)
+	if err != nil {
+		return nil, err
+	}
+	private, public, err := sshkey.Generate("root@" + r.Name + " initrd")
+	if err != nil {
+		return nil, err
+	}
+	secrets := map[string]string{SSHKey: string(private)}
+	if r.LUKS != "" {
+		key := make([]byte, keyFileBytes)
+		if _, err := rand.Read(key); err != nil {
+			return nil, fmt.Errorf("make a key file: %w", err)
+		}
+		secrets[luksSecret(r.LUKS)] = base64.RawStdEncoding.EncodeToString(key)
+	}
+	e := encryption{Request: r, format: f, host: host}
+	data, recipients, err := e.run(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(r.File), 0o755); err != nil { //nolint:gosec // the file is encrypted, and the repository's
+		return nil, err
+	}
+	if err := newfile.Write(r.File, data, 0o644); err != nil { //nolint:gosec // as above
+		return nil, exists(err)
+	}
+	return r.result(public, recipients), nil
+}
+
+func exists(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return cli.WithHint(err, "secrets of an initrd have a sops file of their own; give the name of a new one")
+	}
+	return err
+}
+
+// plaintext is the input for sops. JSON has a form for every string, so that nothing has to be escaped by hand.
+func plaintext(secrets map[string]string) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(secrets)
+	return out.Bytes(), err
+}
+
+func luksSecret(device string) string { return "luks-" + device }

@@ -1,0 +1,157 @@
+package bootstrap
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sops-initrd/internal/sopsfile"
+	"sops-initrd/internal/testkeys"
+)
+
+func TestRequest_nix(t *testing.T) {
+	t.Parallel()
+	// The example is evaluated with the NixOS module in nixos/tests/eval.
+	want, err := os.ReadFile("../../docs/examples/bootstrap.nix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Request{File: "secrets/server01.yaml", Port: 2222, LUKS: "root"}
+	if diff := cmp.Diff(string(want), r.nix()); diff != "" {
+		t.Errorf("docs/examples/bootstrap.nix (-want +got):\n%s", diff)
+	}
+}
+
+func TestNixPath(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"a.yaml":             "./a.yaml",
+		"./secrets/a.yaml":   "./secrets/a.yaml",
+		"../secrets/a.yaml":  "../secrets/a.yaml",
+		"../../a.yaml":       "../../a.yaml",
+		"/etc/nixos/a.yaml":  "/etc/nixos/a.yaml",
+		"my secrets/a.yaml":  `(./. + "/my secrets/a.yaml")`,
+		"../my secrets/a":    `(../. + "/my secrets/a")`,
+		"/srv/my secrets/a":  `(/. + "/srv/my secrets/a")`,
+		`a"b\c${d}.yaml`:     `(./. + "/a\"b\\c\${d}.yaml")`,
+		"secrets/ä.yaml":     `(./. + "/secrets/ä.yaml")`,
+		"secrets//x/../a.ya": "./secrets/a.ya",
+	} {
+		if got := nixPath(file); got != want {
+			t.Errorf("nixPath(%q) = %s, want %s", file, got, want)
+		}
+	}
+}
+
+func TestFindHost(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ed, rsa := testkeys.Public(t, testkeys.SSHEd25519), testkeys.Public(t, testkeys.SSHRSA2048)
+	const (
+		edAge  = "age1hkpxawruxazyyrd7l2wt5rxs07pum6t9qcszve6q2ykxvv5n356s3ghqzk"
+		rsaPGP = "2999768FD0F53E41D733D886B5DE33903C05675C"
+	)
+	pq := testkeys.Public(t, testkeys.AgePQ)
+	for _, c := range []struct {
+		name, key string
+		want      host
+		err       string
+	}{
+		{"ed25519 line", ed + " root@server01", host{"--age", edAge, []string{edAge, ed}}, ""},
+		{"RSA line", rsa, host{"--age", rsa, []string{rsa, rsaPGP}}, ""},
+		{"ed25519 before RSA", write("both", "h "+rsa+"\nh "+ed+"\n"), host{"--age", edAge, []string{edAge, ed}}, ""},
+		{"age recipient", edAge, host{"--age", edAge, []string{edAge}}, ""},
+		{"post-quantum recipient", pq, host{"--age", pq, []string{pq}}, ""},
+		{"fingerprint", strings.ToLower(rsaPGP), host{"--pgp", strings.ToLower(rsaPGP), []string{rsaPGP}}, ""},
+		{"damaged recipient", edAge[:20], host{}, "is not an age recipient"},
+		{"damaged line", "ssh-ed25519 AAAA", host{}, "line 1: not an SSH public key"},
+		{"other types only", write("ecdsa", testkeys.Public(t, testkeys.SSHECDSA)), host{}, "no ed25519 and no RSA key"},
+		{"private key", write("private", string(testkeys.Data(t, testkeys.SSHEd25519))), host{}, "this is a private key"},
+		{"no file", filepath.Join(dir, "none"), host{}, "no such file"},
+	} {
+		got, err := findHost(c.key)
+		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: error %v, want %q", c.name, err, c.err)
+		}
+		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(host{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestHost_among(t *testing.T) {
+	t.Parallel()
+	h, err := findHost(testkeys.Public(t, testkeys.SSHRSA2048))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{
+		"2999768fd0f53e41d733d886b5de33903c05675c":           true, // people copy what ssh-to-pgp prints
+		testkeys.Public(t, testkeys.SSHRSA2048):              true,
+		testkeys.Public(t, testkeys.SSHRSA4096):              false,
+		"arn:aws:kms:eu-west-1:000000000000:key/aaaa-bbbb":   false,
+		"2999768FD0F53E41D733D886B5DE33903C05675C0000000000": false,
+	} {
+		if got := h.among([]sopsfile.Recipient{{Type: "age", ID: "age1x"}, {ID: id}}); got != want {
+			t.Errorf("among %q is %v", id, got)
+		}
+	}
+}
+
+func TestWithHost(t *testing.T) {
+	t.Parallel()
+	e := encryption{Request: Request{File: "f.yaml"}, host: host{flag: "--age", add: "age1host"}}
+	got, err := e.withHost([]sopsfile.Recipient{{Type: "pgp", ID: "AA"}, {Type: "age", ID: "age1admin"}, {Type: "pgp", ID: "BB"}})
+	if diff := cmp.Diff([]string{"--age", "age1host,age1admin", "--pgp", "AA,BB"}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for name, r := range map[string]sopsfile.Recipient{"kms": {Type: "kms", ID: "arn"}, "second group": {Type: "age", ID: "age1x", Group: 1}} {
+		if flags, err := e.withHost([]sopsfile.Recipient{r}); err == nil {
+			t.Errorf("%s: %q, want an error", name, flags)
+		}
+	}
+}
+
+// What sops says is passed on, but never a secret that it quotes.
+func TestRun_quotingSOPS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, script := range map[string]string{
+		"error":  "#!/bin/sh\necho 'bad input:' >&2; cat \"$(eval echo \\${$#})\" >&2; exit 3\n",
+		"output": "#!/bin/sh\necho 'sops: {}'; cat \"$(eval echo \\${$#})\"\n",
+		"words":  "#!/bin/sh\ncat >/dev/null; echo 'no such recipient' >&2; exit 3\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := Request{
+			File: filepath.Join(dir, name+".yaml"), Name: "h", Port: 22, HostKey: testkeys.Public(t, testkeys.SSHEd25519),
+			Getenv: func(string) string { return path },
+		}
+		_, err := Run(context.Background(), r)
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if strings.Contains(err.Error(), "BEGIN OPENSSH") {
+			t.Errorf("%s: the error quotes the key:\n%v", name, err)
+		}
+		if quoted := strings.Contains(err.Error(), "no such recipient"); quoted != (name == "words") {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if _, err := os.Lstat(r.File); err == nil {
+			t.Errorf("%s: the file was made", name)
+		}
+	}
+}

@@ -1,0 +1,25 @@
+// Package newfile writes files that must not exist yet.
+package newfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// Write makes a file with the permissions perm, less the umask, and brings data to the disk. A file, directory or symbolic
+// link of that name is an error that wraps fs.ErrExist and stays as it is. After an error there is no new file.
+func Write(path string, data []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
