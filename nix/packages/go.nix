@@ -86,7 +86,7 @@ buildGoModule (finalAttrs: {
   installCheckPhase = ''
     runHook preInstallCheck
     for program in {$out,$activation,$keytools}/bin/*; do
-      "$program" -version
+      "$program" --version
     done
     runHook postInstallCheck
   '';
