@@ -290,10 +290,11 @@ func TestInstall_changed_meanwhile(t *testing.T) {
 	}
 }
 
-// meddler does something just before a temporary file is made.
+// meddler does something just before, or after, a temporary file is made.
 type meddler struct {
 	atomicfile.Layer
-	do func()
+	do      func()
+	created func(name string)
 }
 
 type meddlerDir struct {
@@ -307,6 +308,12 @@ func (m *meddler) OpenDir(path string) (atomicfile.Dir, error) {
 }
 
 func (d meddlerDir) Create(name string) (atomicfile.File, error) {
-	d.m.do()
-	return d.Dir.Create(name)
+	if d.m.do != nil {
+		d.m.do()
+	}
+	f, err := d.Dir.Create(name)
+	if d.m.created != nil {
+		d.m.created(name)
+	}
+	return f, err
 }

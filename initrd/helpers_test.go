@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sops-initrd/internal/atomicfile"
 )
 
 // need returns the path of a program, or skips the test; in CI its absence is a failure.
@@ -216,3 +218,5 @@ func tree(t testing.TB, root string) []string {
 	}
 	return out
 }
+
+func osLayer() atomicfile.Layer { return atomicfile.OS() }

@@ -71,17 +71,17 @@ func (w *walker) problem(p Part, format string, args ...any) (Part, error) {
 
 // padding reads NULs.
 func (w *walker) padding(off int64) (Part, error) {
-	in := newWindow(w.r, off, w.size)
-	for {
-		switch c, err := in.ReadByte(); {
-		case err == io.EOF:
-			return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
-		case err != nil:
+	buf := make([]byte, min(w.size-off, bufferBytes))
+	for at := off; at < w.size; at += int64(len(buf)) {
+		buf = buf[:min(w.size-at, int64(len(buf)))]
+		if err := readAt(w.r, buf, at); err != nil {
 			return Part{}, err
-		case c != 0:
-			return Part{Kind: KindPadding, Offset: off, Size: in.offset() - 1 - off}, nil
+		}
+		if rest := bytes.TrimLeft(buf, "\x00"); len(rest) > 0 {
+			return Part{Kind: KindPadding, Offset: off, Size: at + int64(len(buf)-len(rest)) - off}, nil
 		}
 	}
+	return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
 }
 
 // before is the number of NULs before off.

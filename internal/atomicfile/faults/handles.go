@@ -124,6 +124,10 @@ func (f *file) count(read, written int64) {
 	f.l.writes += written
 }
 
+func (f *file) Allocate(size int64) error {
+	return f.l.do("allocate "+f.name, whole(func() error { return f.inner.Allocate(size) }))
+}
+
 func (f *file) Truncate(size int64) error {
 	return f.l.do("truncate "+f.name, whole(func() error { return f.inner.Truncate(size) }))
 }
