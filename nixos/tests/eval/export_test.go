@@ -203,3 +203,22 @@ func TestScripts(t *testing.T) {
 		}
 	}
 }
+
+// TestReadme has the README show the example that is evaluated.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile(filepath.Join(repository, "docs/examples/ssh-unlock.nix"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "```nix\n"+string(example)+"```\n") {
+		t.Errorf("README.md does not have this, as it is:\n%s", example)
+	}
+	if lines := strings.Count(string(example), "\n"); lines > 10 {
+		t.Errorf("the example has %d lines", lines)
+	}
+}
