@@ -126,7 +126,11 @@ func TestHook(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\nprintf '%s|' \"$@\"\nprintf '%s|' \"$HOME\" \"$PATH\"\nexit 7\n"), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer(e.Shell, "/bin/bash", e.Programs["sops-initrd"], program).Replace(e.text(t, e.Hook))
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(e.Shell, bash, e.Programs["sops-initrd"], program).Replace(e.text(t, e.Hook))
 	hook := filepath.Join(dir, "append-initrd-secrets")
 	if err := os.WriteFile(hook, []byte(text), 0o700); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
