@@ -116,7 +116,7 @@ func TestInstall_faults(t *testing.T) {
 			for at, op := range count.Ops() {
 				for _, mode := range []faults.Mode{faults.Fail, faults.After, faults.Short, faults.Gone, faults.Kill, faults.Half} {
 					for _, cause := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT} {
-						if mode >= faults.Kill && cause != syscall.EIO {
+						if mode >= faults.Kill && !errors.Is(cause, syscall.EIO) {
 							continue // who is stopped hears of no cause
 						}
 						name := fmt.Sprintf("%d %s %v %v", at, strings.Fields(op)[0], mode, cause)

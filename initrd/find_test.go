@@ -174,9 +174,7 @@ func resum(t *testing.T, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := newSummer(int64(len(b)))
-	sum.Write(b)
-	foot.sum = sum.sum()
+	foot.sum = sumOf(b)
 	copy(b[at:], foot.encode())
 }
 

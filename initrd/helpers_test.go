@@ -200,10 +200,10 @@ func tree(t testing.TB, root string) []string {
 			return err
 		}
 		line := fmt.Sprintf("%v %s", fi.Mode(), strings.TrimPrefix(path, root))
-		switch fi.Mode().Type() {
-		case 0:
+		switch {
+		case fi.Mode().IsRegular():
 			line += fmt.Sprintf(" %q", readFile(t, path))
-		case fs.ModeSymlink:
+		case fi.Mode()&fs.ModeSymlink != 0:
 			target, err := os.Readlink(path)
 			if err != nil {
 				return err

@@ -84,8 +84,8 @@ func (w *walker) padding(off int64) (Part, error) {
 	return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
 }
 
-// before is the number of NULs before off.
-func (w *walker) before(off int64) int64 {
+// before is the number of NULs before the part that is being read.
+func (w *walker) before() int64 {
 	if n := len(w.parts); n > 0 && w.parts[n-1].Kind == KindPadding {
 		return w.parts[n-1].Size
 	}
@@ -105,12 +105,12 @@ func (w *walker) plain(off int64) (Part, error) {
 		switch {
 		case errors.Is(err, errRead):
 			return Part{}, err
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			p.Archives, p.Size = 1, min(a.off, w.size-off)
 			if p.Segment == nil && last != endName {
 				return p, nil
 			}
-			return w.ours(p, last)
+			return w.ours(p)
 		case err != nil:
 			return w.torn(p, a.off, err)
 		}
@@ -138,17 +138,17 @@ func (w *walker) marked(p *Part, h *header, a *archive) error {
 		return err
 	}
 	m, err := decodeMarker(data)
-	if err != nil {
+	if errors.Is(err, errNotOurs) {
 		return nil
 	}
 	p.Kind = KindSegment
-	p.Segment = &Installed{Offset: p.Offset, Version: m.version, Padding: min(m.padding, w.before(p.Offset))}
+	p.Segment = &Installed{Offset: p.Offset, Version: m.version, Padding: min(m.padding, w.before())}
 	p.Segment.Base = p.Offset - p.Segment.Padding
 	return nil
 }
 
 // ours completes a segment that ended with its trailer.
-func (w *walker) ours(p Part, last string) (Part, error) {
+func (w *walker) ours(p Part) (Part, error) {
 	if p.Segment == nil {
 		return w.headless(p)
 	}
@@ -171,7 +171,7 @@ func (w *walker) ours(p Part, last string) (Part, error) {
 
 // headless is an archive with our footer and without our marker: the first blocks of a segment were never written.
 func (w *walker) headless(p Part) (Part, error) {
-	gap := min(4, w.before(p.Offset))
+	gap := min(4, w.before())
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
 	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap, torn: true}
 	if in := w.footerAt(p.Offset + p.Size); in != nil {
@@ -182,7 +182,7 @@ func (w *walker) headless(p Part) (Part, error) {
 
 // adopt places a segment without beginning where its footer says it began, when nothing but NULs lies from there.
 func (w *walker) adopt(p *Part, in *Installed) bool {
-	nuls := p.Offset - w.before(p.Offset)
+	nuls := p.Offset - w.before()
 	if in.Offset-4 < nuls || in.Offset >= p.Offset {
 		return false
 	}
@@ -207,7 +207,7 @@ func (w *walker) footerAt(stop int64) *Installed {
 // torn is an archive that ends in the middle, or goes on with something that is no entry.
 func (w *walker) torn(p Part, at int64, err error) (Part, error) {
 	if p.Segment == nil && p.Entries <= 1 && w.beginsLikeOurs(p.Offset) {
-		gap := min(4, w.before(p.Offset))
+		gap := min(4, w.before())
 		p.Kind = KindSegment
 		p.Segment = &Installed{Offset: p.Offset, Padding: gap, Base: p.Offset - gap}
 	}
@@ -286,9 +286,9 @@ func (w *walker) unpack(p *Part, s *stream) error {
 	for {
 		c, err := src.ReadByte()
 		switch {
-		case err == io.EOF && p.Archives == 0:
+		case errors.Is(err, io.EOF) && p.Archives == 0:
 			return errors.New("no archive inside")
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
@@ -311,7 +311,7 @@ func (w *walker) archive(p *Part, src *pipe) error {
 	for {
 		h, err := a.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			p.Archives++
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF) && src.ended:
@@ -367,7 +367,7 @@ func (s *pipe) discard(n int64) error {
 func (s *pipe) count(n int64, err error) error {
 	s.off += n
 	s.left -= n
-	s.ended = s.ended || err == io.EOF
+	s.ended = s.ended || errors.Is(err, io.EOF)
 	if s.left < 0 {
 		return fmt.Errorf("unpacks to more than %d bytes", int64(maxUnpackedBytes))
 	}

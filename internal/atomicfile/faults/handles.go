@@ -24,9 +24,11 @@ func whole(f func() error) func(int64) error {
 }
 
 func (d *dir) Open(n string) (atomicfile.File, error) { return d.l.openFile("open ", n, d.inner.Open) }
+
 func (d *dir) OpenWrite(n string) (atomicfile.File, error) {
 	return d.l.openFile("openwrite ", n, d.inner.OpenWrite)
 }
+
 func (d *dir) Create(n string) (atomicfile.File, error) {
 	return d.l.openFile("create ", n, d.inner.Create)
 }
