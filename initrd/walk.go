@@ -15,12 +15,15 @@ const (
 	maxUnpackedBytes = 16 << 30
 )
 
+var errUnpacked = errors.New("unpacks to more than any initrd does")
+
 // walker goes through a whole image as the kernel's unpack_to_rootfs (init/initramfs.c) would.
 type walker struct {
 	r        io.ReaderAt
 	size     int64
 	parts    []Part
 	unpacked int64
+	limit    int64         // of unpacked; 0: maxUnpackedBytes
 	visit    func(*header) // shown every entry of every archive; may be nil
 }
 
@@ -29,6 +32,9 @@ func (w *walker) walk() error { return w.walkFrom(0) }
 
 // walkFrom starts at an offset that is known to be the beginning of a part.
 func (w *walker) walkFrom(off int64) error {
+	if w.limit == 0 {
+		w.limit = maxUnpackedBytes
+	}
 	for off < w.size {
 		p, err := w.part(off)
 		if err != nil {
@@ -281,7 +287,7 @@ func (w *walker) compressed(kind string, off int64) (Part, error) {
 
 // unpack reads the archives of a stream to its end, which checks the stream's own sums.
 func (w *walker) unpack(p *Part, s *stream) error {
-	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: maxUnpackedBytes - w.unpacked}
+	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: w.limit - w.unpacked}
 	defer func() { w.unpacked += src.off; p.Unpacked = src.off }()
 	for {
 		c, err := src.ReadByte()
@@ -330,7 +336,7 @@ func (w *walker) archive(p *Part, src *pipe) error {
 type pipe struct {
 	buf   *bufio.Reader
 	off   int64
-	left  int64 // until maxUnpackedBytes
+	left  int64 // that may come
 	ended bool  // in an orderly way
 }
 
@@ -369,7 +375,7 @@ func (s *pipe) count(n int64, err error) error {
 	s.left -= n
 	s.ended = s.ended || errors.Is(err, io.EOF)
 	if s.left < 0 {
-		return fmt.Errorf("unpacks to more than %d bytes", int64(maxUnpackedBytes))
+		return errUnpacked
 	}
 	return err
 }
