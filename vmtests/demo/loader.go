@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +46,7 @@ func (d *demo) installLoader(ctx context.Context, generations ...*generation) er
 	if err != nil {
 		return err
 	}
+	_, before := os.Lstat(activated)
 	for _, g := range generations {
 		hook := filepath.Join(g.dir, "append-initrd-secrets")
 		sum := sha256.Sum256([]byte(d.base + hook))
@@ -74,8 +77,17 @@ func (d *demo) installLoader(ctx context.Context, generations ...*generation) er
 		}
 		d.itemf("esp/EFI/nixos/%s: generation %d, base + %d bytes (%s)", filepath.Base(final), g.number, len(image)-len(base), note)
 	}
+	if errors.Is(before, fs.ErrNotExist) {
+		if _, err := os.Lstat(activated); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the hooks made %s", activated)
+		}
+		d.itemf("%s does not exist: the values came straight from the sops files", activated)
+	}
 	return nil
 }
+
+// activated is where activated secrets are, on a machine that has some.
+const activated = "/run/secrets"
 
 // reinstall runs the hooks on the installed images, as the older builder does at every rebuild: nothing may change.
 func (d *demo) reinstall(ctx context.Context, generations ...*generation) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // luksMiB is the room in front of the file system that LUKS2 gets when a disk is encrypted in place.
@@ -15,7 +16,8 @@ const luksMiB = 4
 // pbkdf keeps emulated guests from deriving keys for minutes; the keys of tests are random.
 var pbkdf = []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
 
-// MakeExt4 makes a file system that holds the tree, in a file; no mount is needed. Owners are those of the caller.
+// MakeExt4 makes a file system that holds the tree, in a file; no mount is needed. Owners are those of the caller. Its features
+// are those that extlinux can read.
 func MakeExt4(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
 	dir, err := os.MkdirTemp(filepath.Dir(file), "tree")
 	if err != nil {
@@ -28,7 +30,31 @@ func MakeExt4(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
 	if err := os.RemoveAll(file); err != nil {
 		return err
 	}
-	_, err = Output(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-d", dir, file, fmt.Sprintf("%dM", sizeMiB)))
+	_, err = Output(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal,^64bit,^metadata_csum,^flex_bg,^extent", "-d", dir, file, fmt.Sprintf("%dM", sizeMiB)))
+	return err
+}
+
+// MakeFAT makes a FAT file system that fills the whole of file, with the tree in it; no mount is needed.
+func MakeFAT(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
+	dir, err := os.MkdirTemp(filepath.Dir(file), "tree")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := tree.Populate(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(file); err != nil {
+		return err
+	}
+	if _, err := Output(exec.CommandContext(ctx, "mkfs.vfat", "-C", "-n", "ESP", file, fmt.Sprint(sizeMiB<<10))); err != nil {
+		return err
+	}
+	top, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return err
+	}
+	_, err = Output(exec.CommandContext(ctx, "mcopy", append(append([]string{"-s", "-m", "-i", file}, top...), "::/")...))
 	return err
 }
 
@@ -96,5 +122,5 @@ func Output(cmd *exec.Cmd) ([]byte, error) {
 
 // Virtio returns the arguments that give a machine the raw disk image file as its next virtio disk, /dev/vda first.
 func Virtio(file string) []string {
-	return []string{"-drive", "file=" + file + ",format=raw,if=virtio,cache=unsafe"}
+	return []string{"-drive", "file=" + strings.ReplaceAll(file, ",", ",,") + ",format=raw,if=virtio,cache=unsafe"}
 }

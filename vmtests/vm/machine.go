@@ -36,12 +36,18 @@ type Machine struct {
 	Memory  int           // MiB; 256 when 0
 	Timeout time.Duration // for one boot; DefaultTimeout when 0
 
-	// Firmware boots from the disks in Args instead of Kernel and Initrd.
-	Firmware bool
+	// Firmware boots from the disks in Args instead of Initrd: "bios" or "uefi" (OVMF). Kernel still says which emulator.
+	Firmware string
 
 	// OnLine, when set, is called with each line of the console as it comes.
 	OnLine func(line string)
+
+	// Until, when set, ends the guest as soon as its console has this text, newline or not: for prompts that wait for ever.
+	Until string
 }
+
+// ovmfDir is where Debian's package ovmf has its firmware.
+const ovmfDir = "/usr/share/OVMF/"
 
 // Result is one RESULT line of a guest.
 type Result struct {
@@ -105,9 +111,15 @@ func (m Machine) bootOnce(ctx context.Context) (*Report, error) {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	rep := m.read(out)
+	reached := m.Until != "" && strings.Contains(rep.Console, m.Until)
+	if reached {
+		cancel()
+	}
 	err = cmd.Wait()
 	rep.Took = time.Since(start)
 	switch {
+	case reached:
+		return rep, nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return rep, fmt.Errorf("boot %s: %w (%v)", m.Kernel.Version, ErrTimeout, timeout)
 	case ctx.Err() != nil:
@@ -125,7 +137,12 @@ func (m Machine) arguments() []string {
 	}
 	args := append(m.Kernel.machine(),
 		"-m", fmt.Sprint(memory), "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot")
-	if !m.Firmware {
+	switch m.Firmware {
+	case "uefi":
+		args = append(args,
+			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file="+ovmfDir+"OVMF_CODE_4M.fd",
+			"-drive", "if=pflash,format=raw,unit=1,snapshot=on,file="+ovmfDir+"OVMF_VARS_4M.fd")
+	case "":
 		args = append(args, "-kernel", m.Kernel.Image,
 			"-append", strings.TrimSpace("console="+m.Kernel.console()+" no_timer_check panic=-1 "+m.Append))
 		if m.Initrd != "" {
@@ -138,20 +155,34 @@ func (m Machine) arguments() []string {
 // A prompt without a newline may stand before a result: the name and the verdict are what counts.
 var resultLine = regexp.MustCompile(`RESULT (\S+) (ok|fail)(?: (.*))?$`)
 
+// read takes the console apart until it ends or has what the machine's Until asks for.
 func (m Machine) read(console io.Reader) *Report {
 	rep := &Report{Results: map[string]Result{}}
-	var all strings.Builder
-	for r := bufio.NewReader(console); ; {
-		line, err := r.ReadString('\n')
-		line = strings.TrimRight(line, "\r\n")
-		if line != "" || err == nil {
-			all.WriteString(line + "\n")
-			rep.take(line)
-			if m.OnLine != nil {
-				m.OnLine(line)
-			}
+	var all, line strings.Builder
+	finish := func() {
+		text := strings.TrimRight(line.String(), "\r")
+		line.Reset()
+		rep.take(text)
+		if m.OnLine != nil {
+			m.OnLine(text)
 		}
+	}
+	for r := bufio.NewReader(console); ; {
+		c, err := r.ReadByte()
 		if err != nil {
+			finish()
+			rep.Console = all.String()
+			return rep
+		}
+		if c != '\r' {
+			all.WriteByte(c)
+		}
+		if c == '\n' {
+			finish()
+		} else {
+			line.WriteByte(c)
+		}
+		if m.Until != "" && strings.HasSuffix(line.String(), m.Until) {
 			rep.Console = all.String()
 			return rep
 		}

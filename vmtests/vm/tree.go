@@ -51,22 +51,26 @@ func (t *Tree) Copy(name, src string) {
 	t.File(name, uint32(info.Mode().Perm()), data)
 }
 
-// Busybox adds Debian's static busybox with a link for each of its applets.
+// Busybox adds Debian's static busybox with a link for each of its applets that the tree does not have already.
 func (t *Tree) Busybox() {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.fail(err)
 		return
 	}
-	t.Copy("/bin/busybox", busybox)
+	dir := "/bin/"
+	if t.Has("/usr/bin") {
+		dir = "/usr/bin/"
+	}
+	t.Copy(dir+"busybox", busybox)
 	list, err := exec.Command(busybox, "--list").Output()
 	if err != nil {
 		t.fail(fmt.Errorf("list applets of %s: %w", busybox, err))
 		return
 	}
 	for _, applet := range strings.Fields(string(list)) {
-		if applet != "busybox" {
-			t.Link("/bin/"+applet, "busybox")
+		if !t.Has(dir + applet) {
+			t.Link(dir+applet, "busybox")
 		}
 	}
 }
@@ -101,6 +105,12 @@ func (t *Tree) Libraries(file string) {
 			t.Copy(word, word)
 		}
 	}
+}
+
+// Has tells whether the tree has something at the path.
+func (t *Tree) Has(name string) bool {
+	_, found := t.nodes[strings.TrimPrefix(path.Clean(name), "/")]
+	return found
 }
 
 func (t *Tree) fail(err error) {
