@@ -100,16 +100,16 @@ func typeOf(mode uint32) fs.FileMode {
 }
 
 func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsRegular():
+	switch m.Type() {
+	case 0:
 		return "a file"
-	case m.IsDir():
+	case fs.ModeDir:
 		return "a directory"
-	case m&fs.ModeSymlink != 0:
+	case fs.ModeSymlink:
 		return "a symbolic link"
-	case m&fs.ModeNamedPipe != 0:
+	case fs.ModeNamedPipe:
 		return "a FIFO"
-	case m&fs.ModeSocket != 0:
+	case fs.ModeSocket:
 		return "a socket"
 	}
 	return "a device or special file"

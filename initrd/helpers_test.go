@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"sops-initrd/internal/atomicfile"
 )
 
 // need returns the path of a program, or skips the test; in CI its absence is a failure.
@@ -200,10 +198,10 @@ func tree(t testing.TB, root string) []string {
 			return err
 		}
 		line := fmt.Sprintf("%v %s", fi.Mode(), strings.TrimPrefix(path, root))
-		switch {
-		case fi.Mode().IsRegular():
+		switch fi.Mode().Type() {
+		case 0:
 			line += fmt.Sprintf(" %q", readFile(t, path))
-		case fi.Mode()&fs.ModeSymlink != 0:
+		case fs.ModeSymlink:
 			target, err := os.Readlink(path)
 			if err != nil {
 				return err
@@ -218,5 +216,3 @@ func tree(t testing.TB, root string) []string {
 	}
 	return out
 }
-
-func osLayer() atomicfile.Layer { return atomicfile.OS() }

@@ -19,10 +19,10 @@ type EntryInfo struct {
 // MarshalJSON writes the mode as people know it: its type as a word and its permissions in octal.
 func (i EntryInfo) MarshalJSON() ([]byte, error) {
 	kind := "file"
-	switch {
-	case i.Mode.IsDir():
+	switch i.Mode.Type() {
+	case fs.ModeDir:
 		kind = "directory"
-	case i.Mode&fs.ModeSymlink != 0:
+	case fs.ModeSymlink:
 		kind = "symlink"
 	}
 	return json.Marshal(struct {

@@ -2,7 +2,6 @@ package hook
 
 import (
 	"errors"
-	"io"
 
 	"sops-initrd/initrd"
 )
@@ -26,57 +25,38 @@ func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wa
 // Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
 // compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
 func Verify(manifestPath, image string, o Options) (state State, wanted bool, err error) {
-	want, wanted, err := inputsOf(manifestPath, o)
-	if err != nil {
-		return "", false, err
+	var want *initrd.Digest
+	wanted = true
+	if manifestPath != "" {
+		j, err := read(manifestPath, o)
+		if err != nil {
+			return "", false, err
+		}
+		inputs, err := j.inputs()
+		if err != nil {
+			return "", false, err
+		}
+		want, wanted = &inputs, len(j.manifest.Entries) > 0
 	}
 	i, err := OpenImage(image)
 	if err != nil {
 		return "", wanted, err
 	}
 	defer i.Close()
-	state, err = compare(i, i.Size, want, wanted)
-	return state, wanted, err
-}
-
-// VerifyReader is Verify for an image that is part of another file.
-func VerifyReader(manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
-	want, wanted, err := inputsOf(manifestPath, o)
-	if err != nil {
-		return "", false, err
-	}
-	state, err = compare(r, size, want, wanted)
-	return state, wanted, err
-}
-
-// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it wants a segment at all.
-func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
-	if manifestPath == "" {
-		return nil, true, nil
-	}
-	j, err := read(manifestPath, o)
-	if err != nil {
-		return nil, false, err
-	}
-	inputs, err := j.inputs()
-	return &inputs, len(j.manifest.Entries) > 0, err
-}
-
-func compare(r io.ReaderAt, size int64, want *initrd.Digest, wanted bool) (State, error) {
-	err := initrd.Verify(r, size, want)
+	err = initrd.Verify(i, i.Size, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):
-		return Missing, nil
+		return Missing, wanted, nil
 	case errors.Is(err, initrd.ErrDamaged):
-		return Damaged, nil
+		return Damaged, wanted, nil
 	case errors.Is(err, initrd.ErrVersion):
-		return Unknown, nil
+		return Unknown, wanted, nil
 	case errors.Is(err, initrd.ErrStale) && wanted:
-		return Stale, nil
+		return Stale, wanted, nil
 	case err == nil && wanted:
-		return Whole, nil
+		return Whole, wanted, nil
 	case err == nil, errors.Is(err, initrd.ErrStale):
-		return Surplus, nil
+		return Surplus, wanted, nil
 	}
-	return "", err
+	return "", wanted, err
 }

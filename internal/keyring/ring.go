@@ -1,12 +1,10 @@
 package keyring
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -58,8 +56,7 @@ type Ring struct {
 	commands   []*command // programs that print keys
 	gpg        *gpg       // nil without a home that may be used
 	remote     remotekey.Client
-	seen       map[string]bool                   // sources that were read
-	read       struct{ identities, skipped int } // how many of both were known when the ring was open
+	seen       map[string]bool // sources that were read
 
 	mu       sync.Mutex // guards skipped and identities once the ring is open
 	programs sync.Mutex // one program at a time: a token or a card has one user
@@ -93,7 +90,6 @@ func Open(c Config) *Ring {
 	}
 	r.gpg = newGPG(c, r)
 	r.remote = remotekey.New(c.Getenv)
-	r.read.identities, r.read.skipped = len(r.identities), len(r.skipped)
 	return r
 }
 
@@ -109,27 +105,18 @@ func (r *Ring) Close() error {
 // Remote opens data keys with keys that live outside this host, in clouds and vaults.
 func (r *Ring) Remote() keyservice.KeyServiceClient { return r.remote }
 
-// Identities are the keys that were found: first those of files and variables, in the order in which they are tried, then those
-// that programs told, in an order that does not depend on time.
+// Identities are the keys that were found, in the order in which they are tried.
 func (r *Ring) Identities() []Identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := slices.Clone(r.identities)
-	slices.SortFunc(all[r.read.identities:], func(a, b Identity) int {
-		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Type, b.Type), slices.Compare(a.Recipients, b.Recipients))
-	})
-	return all
+	return append([]Identity(nil), r.identities...)
 }
 
-// Skipped are the key sources that are not used, in the same order.
+// Skipped are the key sources that are not used.
 func (r *Ring) Skipped() []Skipped {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := slices.Clone(r.skipped)
-	slices.SortFunc(all[r.read.skipped:], func(a, b Skipped) int {
-		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Reason, b.Reason))
-	})
-	return all
+	return append([]Skipped(nil), r.skipped...)
 }
 
 func (r *Ring) skip(source, reason string) {

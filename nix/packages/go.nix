@@ -3,9 +3,7 @@
   lib,
   stdenv,
   buildGoModule,
-  bashInteractive,
   gnupg,
-  go-md2man,
   installShellFiles,
   makeWrapper,
   vendorHash,
@@ -31,12 +29,8 @@ buildGoModule (finalAttrs: {
     root = ../..;
     fileset = fileset.difference ../.. (
       fileset.unions [
-        ../../default.nix
+        (fileset.fileFilter (file: file.hasExt "nix") ../..)
         ../../flake.lock
-        ../../flake.nix
-        ../../modules
-        (fileset.fileFilter (file: file.hasExt "nix") ../../nix)
-        (fileset.fileFilter (file: file.hasExt "nix") ../../nixos)
         (fileset.maybeMissing ../../vendor)
         (fileset.maybeMissing ../../build)
       ]
@@ -50,7 +44,6 @@ buildGoModule (finalAttrs: {
     "out"
     "activation"
     "keytools"
-    "man"
   ];
 
   subPackages = map (name: "cmd/${name}") all;
@@ -61,20 +54,16 @@ buildGoModule (finalAttrs: {
   ];
 
   nativeBuildInputs = [
-    go-md2man
     installShellFiles
     makeWrapper
   ];
 
   # buildGoModule would test the packages of the programs only.
-  nativeCheckInputs = [
-    bashInteractive
-    gnupg
-  ];
+  nativeCheckInputs = [ gnupg ];
   checkPhase = ''
     runHook preCheck
     export HOME=$TMPDIR
-    go test ./cmd/... ./initrd/... ./internal/... ./nix/... ./nixos/...
+    go test ./cmd/... ./initrd/... ./internal/...
     runHook postCheck
   '';
 
@@ -82,19 +71,12 @@ buildGoModule (finalAttrs: {
     mkdir -p $activation/bin $keytools/bin
     mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
     mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
-
-    for page in docs/man/*.md; do
-      go-md2man -in "$page" -out "$(basename "$page" .md)"
-      installManPage "$(basename "$page" .md)"
-    done
   ''
   + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd sops-initrd \
       --bash <($out/bin/sops-initrd completion bash) \
       --fish <($out/bin/sops-initrd completion fish) \
       --zsh <($out/bin/sops-initrd completion zsh)
-    $out/bin/sops-initrd man pages
-    installManPage pages/*
   ''
   + ''
     wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}

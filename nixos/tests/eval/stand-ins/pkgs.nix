@@ -69,7 +69,6 @@ let
       "age"
       "age-plugin-tpm"
       "bash"
-      "bashInteractive"
       "coreutils"
       "cryptsetup"
       "deadnix"
