@@ -5,7 +5,10 @@
 }:
 
 let
-  programs = pkgs.callPackage ./nix/packages/go.nix { inherit vendorHash; };
+  programs = pkgs.callPackage ./nix/packages/go.nix {
+    inherit vendorHash;
+    inherit (pkgs.buildPackages) go-md2man;
+  };
 
   # One build has all programs; each output has the ones that belong together.
   program =

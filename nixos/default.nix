@@ -9,6 +9,7 @@
     ./units.nix
     ./initrd.nix
     ./stage-1.nix
+    ./loader.nix
     ./assertions.nix
     ./initrd-assertions.nix
   ];

@@ -173,7 +173,7 @@ in
           message = ''
             The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
             ${lib.concatMapStringsSep "\n" (e: "- ${e.path}") (builtins.filter (e: !e ? source) entries)}
-            Use systemd-boot, GRUB, limine or lanzaboote; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.'';
+            Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible or rEFInd; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.'';
         }
       ]
       ++ map

@@ -72,6 +72,50 @@ lib.listToAttrs (
       "limine"
     ]
   ++ map
+    (
+      { loader, wrapper }:
+      {
+        name = "${loader}: its installer is run by ours, with both stages 1";
+        value = {
+          expr = stages (
+            systemdStage1:
+            let
+              r = with' { inherit loader systemdStage1; } { };
+            in
+            {
+              inherit (r) faults warnings;
+              inherit (r.config.boot.loader) supportsInitrdSecrets;
+              command = lib.last (lib.splitString "/bin/sops-initrd " r.config.system.build.installBootLoader.text);
+              hook = lib.hasInfix "/bin/sops-initrd append " r.hook;
+              told = r.config.system.build.initrdSecrets != null;
+            }
+          );
+          expected = stages (_: {
+            faults = [ ];
+            warnings = [ ];
+            supportsInitrdSecrets = true;
+            command = "install-loader ${wrapper} --state /var/lib/sops-initrd -- /run/installers/${loader} -t 5 -c \"$@\"\n";
+            hook = true;
+            told = true;
+          });
+        };
+      }
+    )
+    [
+      {
+        loader = "extlinux";
+        wrapper = "--loader extlinux --boot /boot";
+      }
+      {
+        loader = "refind";
+        wrapper = "--loader refind --boot /boot";
+      }
+      {
+        loader = "limine";
+        wrapper = "--loader limine --boot /boot";
+      }
+    ]
+  ++ map
     (loader: {
       name = "${loader}: does not run the hook, and we say what to do";
       value = {
@@ -86,13 +130,11 @@ lib.listToAttrs (
           ''
             The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
             - /etc/luks.key
-            Use systemd-boot, GRUB, limine or lanzaboote; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
+            Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible or rEFInd; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
         ]);
       };
     })
     [
-      "refind"
-      "extlinux"
       "external"
       "none"
     ]
@@ -110,8 +152,75 @@ lib.listToAttrs (
     expected = [ [ ] [ ] [ ] [ ] ];
   };
 
+  "loaders that run the hook themselves keep their installers" = {
+    expr = map (loader: (with' { inherit loader; } { }).config.system.build.installBootLoader) [
+      "systemd-boot"
+      "grub"
+    ];
+    expected = [
+      "/run/installers/systemd-boot -t 5 -c"
+      "/run/installers/grub -t 5 -c"
+    ];
+  };
+
+  "without secrets for the initrd, installers and what they support are not touched" = {
+    expr =
+      let
+        r = evaluate { loader = "extlinux"; };
+      in
+      {
+        installer = r.config.system.build.installBootLoader;
+        inherit (r.config.boot.loader) supportsInitrdSecrets;
+      };
+    expected = {
+      installer = "/run/installers/extlinux -t 5 -c";
+      supportsInitrdSecrets = false;
+    };
+  };
+
+  "an installer that must not be wrapped is not, and we say what that means" = {
+    expr =
+      let
+        r = with' { loader = "extlinux"; } { sops.initrd.wrapLoader = false; };
+      in
+      {
+        installer = r.config.system.build.installBootLoader;
+        faults = builtins.length r.faults;
+      };
+    expected = {
+      installer = "/run/installers/extlinux -t 5 -c";
+      # NixOS's own, and ours
+      faults = 2;
+    };
+  };
+
+  "the boot partition of rEFInd and of extlinux is where NixOS has it" = {
+    expr =
+      map
+        (
+          { loader, settings }:
+          lib.hasInfix "--boot /other " (with' { inherit loader; } {
+            boot.loader = settings;
+          }).config.system.build.installBootLoader.text
+        )
+        [
+          {
+            loader = "refind";
+            settings.efi.efiSysMountPoint = "/other";
+          }
+          {
+            loader = "extlinux";
+            settings.generic-extlinux-compatible.mirroredBoots = [ { path = "/other"; } ];
+          }
+        ];
+    expected = [
+      true
+      true
+    ];
+  };
+
   "a loader that cannot do it is fine while the initrd is switched off" = {
-    expr = (with' { loader = "extlinux"; } { sops.initrd.enable = false; }).faults;
+    expr = (with' { loader = "external"; } { sops.initrd.enable = false; }).faults;
     expected = [ ];
   };
 

@@ -662,6 +662,7 @@ in
       "sops.initrd.separateImages"
       "sops.initrd.stateDirectory"
       "sops.initrd.validationPackage"
+      "sops.initrd.wrapLoader"
       "sops.keepGenerations"
       "sops.log"
       "sops.package"

@@ -129,7 +129,10 @@ in
           canTouchEfiVariables = flag false;
         };
         external.enable = flag (machine.loader == "external");
-        generic-extlinux-compatible.enable = flag (machine.loader == "extlinux");
+        generic-extlinux-compatible = {
+          enable = flag (machine.loader == "extlinux");
+          mirroredBoots = option (types.listOf (types.attrsOf types.str)) [ ];
+        };
         grub = {
           enable = flag (machine.loader == "grub");
           mirroredBoots = option (types.listOf (types.submodule {
@@ -296,6 +299,8 @@ in
         destination = "/bin/append-initrd-secrets";
         text = "the stock hook";
       };
+      # the module of each loader
+      installBootLoader = mkIf (machine.loader != "none") "/run/installers/${machine.loader} -t 5 -c";
       # bootspec.nix, kernel.nix: the loader is told of the hook only while there is something to append
       initrdSecrets =
         if initrd.secrets == { } then

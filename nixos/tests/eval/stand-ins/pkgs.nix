@@ -114,6 +114,7 @@ let
         shellDryRun = "${pkgs.bash}/bin/bash -n";
       };
       pkgsBuildHost = pkgs;
+      buildPackages = pkgs;
       callPackage =
         file: extra:
         let
