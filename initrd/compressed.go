@@ -237,7 +237,7 @@ func readFull(r io.Reader, p []byte) error {
 
 // unexpected makes the end of the image an error.
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -48,7 +48,7 @@ type Entry struct {
 
 // Format prints the entry without its content, whatever the verb, so that no message can show a secret.
 func (e Entry) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "%v %d:%d %q (%d bytes)", e.Mode, e.UID, e.GID, e.Path, len(e.Data))
+	_, _ = fmt.Fprintf(f, "%v %d:%d %q (%d bytes)", e.Mode, e.UID, e.GID, e.Path, len(e.Data))
 }
 
 // MarshalJSON describes the entry without its content.

@@ -116,7 +116,7 @@ func TestInstall_faults(t *testing.T) {
 			for at, op := range count.Ops() {
 				for _, mode := range []faults.Mode{faults.Fail, faults.After, faults.Short, faults.Gone, faults.Kill, faults.Half} {
 					for _, cause := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT} {
-						if mode >= faults.Kill && cause != syscall.EIO {
+						if mode >= faults.Kill && !errors.Is(cause, syscall.EIO) {
 							continue // who is stopped hears of no cause
 						}
 						name := fmt.Sprintf("%d %s %v %v", at, strings.Fields(op)[0], mode, cause)
@@ -290,10 +290,11 @@ func TestInstall_changed_meanwhile(t *testing.T) {
 	}
 }
 
-// meddler does something just before a temporary file is made.
+// meddler does something just before, or after, a temporary file is made.
 type meddler struct {
 	atomicfile.Layer
-	do func()
+	do      func()
+	created func(name string)
 }
 
 type meddlerDir struct {
@@ -307,6 +308,12 @@ func (m *meddler) OpenDir(path string) (atomicfile.Dir, error) {
 }
 
 func (d meddlerDir) Create(name string) (atomicfile.File, error) {
-	d.m.do()
-	return d.Dir.Create(name)
+	if d.m.do != nil {
+		d.m.do()
+	}
+	f, err := d.Dir.Create(name)
+	if d.m.created != nil {
+		d.m.created(name)
+	}
+	return f, err
 }

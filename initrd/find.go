@@ -39,7 +39,7 @@ func (in Installed) Format(f fmt.State, _ rune) {
 	if !in.Whole {
 		state = "not whole"
 	}
-	fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes", in.Version, state, in.Length, in.Offset, in.Base)
+	_, _ = fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes", in.Version, state, in.Length, in.Offset, in.Base)
 }
 
 // Find looks for a segment of ours at the end of an image. It reads the tail of the image and the segment, nothing of the base.
@@ -197,7 +197,7 @@ func readFooter(a *archive, h *header, length int64, sum Sum) (footer, error) {
 	if err != nil || foot.version != formatVersion || foot.length != length || foot.sum != sum {
 		return footer{}, damaged("footer")
 	}
-	if _, err := a.next(); err != io.EOF || a.off != length {
+	if _, err := a.next(); !errors.Is(err, io.EOF) || a.off != length {
 		return footer{}, orDamaged(err, "trailer")
 	}
 	return foot, nil

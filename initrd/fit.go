@@ -100,16 +100,16 @@ func typeOf(mode uint32) fs.FileMode {
 }
 
 func kindOf(m fs.FileMode) string {
-	switch m.Type() {
-	case 0:
+	switch {
+	case m.IsRegular():
 		return "a file"
-	case fs.ModeDir:
+	case m.IsDir():
 		return "a directory"
-	case fs.ModeSymlink:
+	case m&fs.ModeSymlink != 0:
 		return "a symbolic link"
-	case fs.ModeNamedPipe:
+	case m&fs.ModeNamedPipe != 0:
 		return "a FIFO"
-	case fs.ModeSocket:
+	case m&fs.ModeSocket != 0:
 		return "a socket"
 	}
 	return "a device or special file"

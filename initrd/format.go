@@ -75,10 +75,10 @@ type Digest [sha256.Size]byte
 type Sum [sha256.Size]byte
 
 // Format prints a placeholder, whatever the verb: a short secret could be guessed from a digest.
-func (Digest) Format(f fmt.State, _ rune) { io.WriteString(f, "[digest]") }
+func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[digest]") }
 
 // Format prints a placeholder, whatever the verb: a short secret could be guessed from a digest.
-func (Sum) Format(f fmt.State, _ rune) { io.WriteString(f, "[sum]") }
+func (Sum) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[sum]") }
 
 // Padding is the number of NULs between a base of the given length and a segment: up to the next multiple of 4, where the kernel
 // looks for an archive, and four more, since the kernel's lz4 decoder takes the four bytes behind its stream for itself.
@@ -196,6 +196,13 @@ func (s *summer) Write(p []byte) (int, error) {
 		s.off += n
 	}
 	return len(p), nil
+}
+
+// sumOf is the SHA-256 of a segment.
+func sumOf(segment []byte) Sum {
+	s := newSummer(int64(len(segment)))
+	_, _ = s.Write(segment) // never fails
+	return s.sum()
 }
 
 func (s *summer) sum() (sum Sum) {

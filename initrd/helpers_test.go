@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sops-initrd/internal/atomicfile"
 )
 
 // need returns the path of a program, or skips the test; in CI its absence is a failure.
@@ -198,10 +200,10 @@ func tree(t testing.TB, root string) []string {
 			return err
 		}
 		line := fmt.Sprintf("%v %s", fi.Mode(), strings.TrimPrefix(path, root))
-		switch fi.Mode().Type() {
-		case 0:
+		switch {
+		case fi.Mode().IsRegular():
 			line += fmt.Sprintf(" %q", readFile(t, path))
-		case fs.ModeSymlink:
+		case fi.Mode()&fs.ModeSymlink != 0:
 			target, err := os.Readlink(path)
 			if err != nil {
 				return err
@@ -216,3 +218,5 @@ func tree(t testing.TB, root string) []string {
 	}
 	return out
 }
+
+func osLayer() atomicfile.Layer { return atomicfile.OS() }

@@ -19,10 +19,10 @@ type EntryInfo struct {
 // MarshalJSON writes the mode as people know it: its type as a word and its permissions in octal.
 func (i EntryInfo) MarshalJSON() ([]byte, error) {
 	kind := "file"
-	switch i.Mode.Type() {
-	case fs.ModeDir:
+	switch {
+	case i.Mode.IsDir():
 		kind = "directory"
-	case fs.ModeSymlink:
+	case i.Mode&fs.ModeSymlink != 0:
 		kind = "symlink"
 	}
 	return json.Marshal(struct {

@@ -222,7 +222,7 @@ func (w *window) ReadByte() (byte, error) {
 
 // orRead marks an error of the image's reader as one.
 func orRead(err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	return readError(err)

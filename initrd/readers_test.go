@@ -25,7 +25,7 @@ func ownList(t testing.TB, segment []byte) []string {
 	a := &archive{src: newWindow(bytes.NewReader(segment), 0, int64(len(segment)))}
 	for {
 		h, err := a.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {
@@ -93,12 +93,12 @@ func checkUnpacked(t *testing.T, path string, e Entry) {
 	if st.Mode != linuxMode(e.Mode) || st.Uid != e.UID || st.Gid != e.GID || st.Mtim.Sec != 0 && e.Mode.IsRegular() {
 		t.Errorf("%s: mode %o owner %d:%d mtime %d, want %v", path, st.Mode, st.Uid, st.Gid, st.Mtim.Sec, e)
 	}
-	switch e.Mode.Type() {
-	case 0:
+	switch {
+	case e.Mode.IsRegular():
 		if got := readFile(t, path); !bytes.Equal(got, e.Data) {
 			t.Errorf("%s: %q", path, got)
 		}
-	case fs.ModeSymlink:
+	case e.Mode&fs.ModeSymlink != 0:
 		if got, err := os.Readlink(path); err != nil || got != e.Target {
 			t.Errorf("%s: %q, %v", path, got, err)
 		}

@@ -85,7 +85,7 @@ func (s *Segment) Entries() []EntryInfo {
 
 // Format prints how much there is, whatever the verb, and no content.
 func (s Segment) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "segment of %d entries, %d bytes", len(s.entries), archiveBytes(s.entries))
+	_, _ = fmt.Fprintf(f, "segment of %d entries, %d bytes", len(s.entries), archiveBytes(s.entries))
 }
 
 // outside returns the entries that do not lie below SecretsDir.
@@ -151,9 +151,7 @@ func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
 	if int64(len(b)) != length {
 		return nil, fmt.Errorf("build segment: %d bytes instead of %d", len(b), length)
 	}
-	sum := newSummer(length)
-	sum.Write(b)
-	foot.sum = sum.sum()
+	foot.sum = sumOf(b)
 	copy(b[len(b)-trailerBytes-endBytes:], foot.encode())
 	if err := judge(b, entries, foot); err != nil {
 		return nil, fmt.Errorf("build segment: %w", err)

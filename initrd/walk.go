@@ -15,12 +15,15 @@ const (
 	maxUnpackedBytes = 16 << 30
 )
 
+var errUnpacked = errors.New("unpacks to more than any initrd does")
+
 // walker goes through a whole image as the kernel's unpack_to_rootfs (init/initramfs.c) would.
 type walker struct {
 	r        io.ReaderAt
 	size     int64
 	parts    []Part
 	unpacked int64
+	limit    int64         // of unpacked; 0: maxUnpackedBytes
 	visit    func(*header) // shown every entry of every archive; may be nil
 }
 
@@ -29,6 +32,9 @@ func (w *walker) walk() error { return w.walkFrom(0) }
 
 // walkFrom starts at an offset that is known to be the beginning of a part.
 func (w *walker) walkFrom(off int64) error {
+	if w.limit == 0 {
+		w.limit = maxUnpackedBytes
+	}
 	for off < w.size {
 		p, err := w.part(off)
 		if err != nil {
@@ -71,21 +77,21 @@ func (w *walker) problem(p Part, format string, args ...any) (Part, error) {
 
 // padding reads NULs.
 func (w *walker) padding(off int64) (Part, error) {
-	in := newWindow(w.r, off, w.size)
-	for {
-		switch c, err := in.ReadByte(); {
-		case err == io.EOF:
-			return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
-		case err != nil:
+	buf := make([]byte, min(w.size-off, bufferBytes))
+	for at := off; at < w.size; at += int64(len(buf)) {
+		buf = buf[:min(w.size-at, int64(len(buf)))]
+		if err := readAt(w.r, buf, at); err != nil {
 			return Part{}, err
-		case c != 0:
-			return Part{Kind: KindPadding, Offset: off, Size: in.offset() - 1 - off}, nil
+		}
+		if rest := bytes.TrimLeft(buf, "\x00"); len(rest) > 0 {
+			return Part{Kind: KindPadding, Offset: off, Size: at + int64(len(buf)-len(rest)) - off}, nil
 		}
 	}
+	return Part{Kind: KindPadding, Offset: off, Size: w.size - off}, nil
 }
 
-// before is the number of NULs before off.
-func (w *walker) before(off int64) int64 {
+// before is the number of NULs before the part that is being read.
+func (w *walker) before() int64 {
 	if n := len(w.parts); n > 0 && w.parts[n-1].Kind == KindPadding {
 		return w.parts[n-1].Size
 	}
@@ -105,12 +111,12 @@ func (w *walker) plain(off int64) (Part, error) {
 		switch {
 		case errors.Is(err, errRead):
 			return Part{}, err
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			p.Archives, p.Size = 1, min(a.off, w.size-off)
 			if p.Segment == nil && last != endName {
 				return p, nil
 			}
-			return w.ours(p, last)
+			return w.ours(p)
 		case err != nil:
 			return w.torn(p, a.off, err)
 		}
@@ -138,17 +144,17 @@ func (w *walker) marked(p *Part, h *header, a *archive) error {
 		return err
 	}
 	m, err := decodeMarker(data)
-	if err != nil {
+	if errors.Is(err, errNotOurs) {
 		return nil
 	}
 	p.Kind = KindSegment
-	p.Segment = &Installed{Offset: p.Offset, Version: m.version, Padding: min(m.padding, w.before(p.Offset))}
+	p.Segment = &Installed{Offset: p.Offset, Version: m.version, Padding: min(m.padding, w.before())}
 	p.Segment.Base = p.Offset - p.Segment.Padding
 	return nil
 }
 
 // ours completes a segment that ended with its trailer.
-func (w *walker) ours(p Part, last string) (Part, error) {
+func (w *walker) ours(p Part) (Part, error) {
 	if p.Segment == nil {
 		return w.headless(p)
 	}
@@ -171,7 +177,7 @@ func (w *walker) ours(p Part, last string) (Part, error) {
 
 // headless is an archive with our footer and without our marker: the first blocks of a segment were never written.
 func (w *walker) headless(p Part) (Part, error) {
-	gap := min(4, w.before(p.Offset))
+	gap := min(4, w.before())
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
 	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap, torn: true}
 	if in := w.footerAt(p.Offset + p.Size); in != nil {
@@ -182,7 +188,7 @@ func (w *walker) headless(p Part) (Part, error) {
 
 // adopt places a segment without beginning where its footer says it began, when nothing but NULs lies from there.
 func (w *walker) adopt(p *Part, in *Installed) bool {
-	nuls := p.Offset - w.before(p.Offset)
+	nuls := p.Offset - w.before()
 	if in.Offset-4 < nuls || in.Offset >= p.Offset {
 		return false
 	}
@@ -207,7 +213,7 @@ func (w *walker) footerAt(stop int64) *Installed {
 // torn is an archive that ends in the middle, or goes on with something that is no entry.
 func (w *walker) torn(p Part, at int64, err error) (Part, error) {
 	if p.Segment == nil && p.Entries <= 1 && w.beginsLikeOurs(p.Offset) {
-		gap := min(4, w.before(p.Offset))
+		gap := min(4, w.before())
 		p.Kind = KindSegment
 		p.Segment = &Installed{Offset: p.Offset, Padding: gap, Base: p.Offset - gap}
 	}
@@ -281,14 +287,14 @@ func (w *walker) compressed(kind string, off int64) (Part, error) {
 
 // unpack reads the archives of a stream to its end, which checks the stream's own sums.
 func (w *walker) unpack(p *Part, s *stream) error {
-	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: maxUnpackedBytes - w.unpacked}
+	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: w.limit - w.unpacked}
 	defer func() { w.unpacked += src.off; p.Unpacked = src.off }()
 	for {
 		c, err := src.ReadByte()
 		switch {
-		case err == io.EOF && p.Archives == 0:
+		case errors.Is(err, io.EOF) && p.Archives == 0:
 			return errors.New("no archive inside")
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
@@ -311,7 +317,7 @@ func (w *walker) archive(p *Part, src *pipe) error {
 	for {
 		h, err := a.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			p.Archives++
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF) && src.ended:
@@ -330,7 +336,7 @@ func (w *walker) archive(p *Part, src *pipe) error {
 type pipe struct {
 	buf   *bufio.Reader
 	off   int64
-	left  int64 // until maxUnpackedBytes
+	left  int64 // that may come
 	ended bool  // in an orderly way
 }
 
@@ -367,9 +373,9 @@ func (s *pipe) discard(n int64) error {
 func (s *pipe) count(n int64, err error) error {
 	s.off += n
 	s.left -= n
-	s.ended = s.ended || err == io.EOF
+	s.ended = s.ended || errors.Is(err, io.EOF)
 	if s.left < 0 {
-		return fmt.Errorf("unpacks to more than %d bytes", int64(maxUnpackedBytes))
+		return errUnpacked
 	}
 	return err
 }

@@ -26,8 +26,11 @@ func (e *NoSpaceError) Error() string {
 	if e.InPlace {
 		what = "the longer segment"
 	}
-	return fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free: %d are missing",
-		e.Image, what, e.Need, e.Free, max(e.Need-e.Free, 0))
+	text := fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free", e.Image, what, e.Need, e.Free)
+	if e.Need <= e.Free {
+		return text + ", not all of which the file system gives away"
+	}
+	return fmt.Sprintf("%s: %d are missing", text, e.Need-e.Free)
 }
 
 // Unwrap makes the error match unix.ENOSPC, or the cause the kernel gave.
@@ -104,9 +107,11 @@ func (j *job) execute(d *decision) error {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) || errors.Is(err, atomicfile.ErrUnsynced) {
 		return err
 	}
+	// What the temporary file had taken can be used again when its removal is on the disk.
+	synced := j.dir.Sync()
 	space, spaceErr := j.dir.Space()
-	if spaceErr != nil {
-		return errors.Join(err, spaceErr)
+	if fault := errors.Join(synced, spaceErr); fault != nil {
+		return errors.Join(err, fault)
 	}
 	if err := j.fallBack(d, &NoSpaceError{Image: j.image, Need: space.Round(d.Size), Free: space.Free, cause: err}, space); err != nil {
 		return err
@@ -201,6 +206,9 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	} else if now != j.info {
 		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
 	}
+	if err := f.Allocate(d.Size); err != nil {
+		return j.allocateError(d, err)
+	}
 	const without = "the image holds its base without secrets; run this again before the next boot"
 	if err := f.Truncate(d.Base); err != nil {
 		if now, statErr := f.Stat(); statErr != nil || now.Size != d.OldSize {
@@ -228,4 +236,17 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 		j.left = without
 	}
 	return errors.Join(err, undo)
+}
+
+// allocateError tells a full disk, on which nothing was changed, from other faults.
+func (j *job) allocateError(d *decision, err error) error {
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	space, spaceErr := j.dir.Space()
+	if spaceErr != nil {
+		return errors.Join(err, spaceErr)
+	}
+	need := space.Round(d.Size) - space.Round(d.OldSize)
+	return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: err}
 }

@@ -72,7 +72,8 @@ let
       || !(options.boot.loader.systemd-boot ? bootCounting)
     );
 
-  # limine has the hook make a file in a temporary directory and copies it here (nixpkgs, limine-install.py).
+  # limine has the hook make a file in a temporary directory and copies it here (nixpkgs, limine-install.py). Older versions load it
+  # directly behind the initrd, where the kernel does not find a plain archive.
   limine = config.boot.loader.limine or { };
   limineDirectory =
     (if limine.efiSupport or true then config.boot.loader.efi.efiSysMountPoint else "/boot")
@@ -118,7 +119,7 @@ let
             ]
             ++ lib.optional cfg.initrd.allowInPlace "--allow-in-place"
             ++ lib.optional cfg.initrd.allowLooseKeys "--allow-loose-keys"
-            ++ lib.optional (limine.enable or false) "--installed ${lib.escapeShellArg limineDirectory}"
+            ++ lib.optional (limine.enable or false) "--enclose --installed ${lib.escapeShellArg limineDirectory}"
             ++ [ ''-- "$1"'' ]
           )
         )

@@ -20,15 +20,37 @@ let
   ours = builtins.filter (e: !e ? source) cfg.initrd.entries;
   copied = builtins.filter (e: !e ? prefix) ours;
 
-  # NixOS copies as root with plain cp, so that until here nobody has more access than declared. Written for bash and for
-  # busybox's ash.
+  # The commands are written for bash and for busybox's ash. The kernel log is on the console and in the journal.
+  say = ''
+    sops_say() {
+      echo "<3>sops-initrd: $1" > /dev/kmsg || echo "sops-initrd: $1" >&2
+    }
+  '';
+
+  # Of an image that was torn by a power failure, the kernel unpacks what is there and fills up the file that was cut with NULs,
+  # without a word. The segment's list of checksums comes before the files (package initrd). alsoRemove is what else to remove with
+  # a bad file $name.
+  verify =
+    alsoRemove:
+    ''
+      if [ -f /.sops-initrd-sums ]; then
+        while read -r sum name; do
+          if [ -f "/$name" ] && [ "$(sha256sum < "/$name")" != "$sum  -" ]; then
+            rm -f "/$name"${alsoRemove}
+            sops_say "/$name was damaged and is removed: install the boot loader again"
+          fi
+        done < /.sops-initrd-sums
+      fi
+    '';
+
+  # NixOS copies as root with plain cp, so that until here nobody has more access than declared.
   place = ''
     sops_place() {
       if [ -f "$1" ]; then
         chown "$2" "$1"
         chmod "$3" "$1"
       else
-        echo "sops-initrd: $1 is missing: the boot loader was installed without the secrets of this configuration" >&2
+        sops_say "$1 is missing: the boot loader was installed without it"
       fi
     }
   ''
@@ -87,21 +109,28 @@ in
     boot.initrd = {
       systemd = mkIf initrd.systemd.enable {
         # In the copying unit itself: units that are ordered after it, as sshd's, find everything in place.
-        services.initrd-nixos-copy-secrets = mkIf (copied != [ ]) {
-          postStart = place;
+        services.initrd-nixos-copy-secrets = {
+          preStart = say + verify "";
+          postStart = mkIf (copied != [ ]) (say + place);
           # It reads keys as an ordinary user, and is not ordered after the copying unit by NixOS.
           before = [ "systemd-networkd.service" ];
         };
-        extraBin = mkIf (copied != [ ]) {
-          chmod = lib.mkDefault "${pkgs.coreutils}/bin/chmod";
-          chown = lib.mkDefault "${pkgs.coreutils}/bin/chown";
-        };
+        extraBin = lib.genAttrs [
+          "chmod"
+          "chown"
+          "rm"
+          "sha256sum"
+        ] (tool: lib.mkDefault "${pkgs.coreutils}/bin/${tool}");
         contents = mkIf separate { ${inputs}.text = digest; };
       };
     }
     // lib.optionalAttrs scripted {
       # Right after the copying, before devices are looked for.
-      preDeviceCommands = mkIf (!initrd.systemd.enable && copied != [ ]) (lib.mkOrder 100 place);
+      preDeviceCommands = mkIf (!initrd.systemd.enable) (
+        lib.mkOrder 100 (
+          say + verify " \"/\${name#.initrd-secrets/}\"" + lib.optionalString (copied != [ ]) place
+        )
+      );
       extraFiles = mkIf (!initrd.systemd.enable && separate) {
         ${inputs}.source = pkgs.writeText "sops-initrd-inputs" digest;
       };

@@ -1,6 +1,7 @@
 package vmtests
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -107,11 +108,13 @@ func (h nixosHost) stageOne(t *testing.T, kernel vm.Kernel) []byte {
 	tree.Dir("/sysroot", 0o755)
 	tree.File("/init", 0o755, []byte(vm.Prelude+`
 mount -t tmpfs -o mode=755 run /run
+dmesg -n 4 # as stage 1 has it with "quiet"
 cd /.initrd-secrets
 for f in $(find . -type f); do mkdir -p "/$(dirname "$f")"; cp "$f" "/$f"; done
 cd /
 `+h.PreDeviceCommands+`
-describe /run/secrets/luks /run/secrets/initrd-ssh-key /etc/systemd/network/wg0.netdev /etc/iscsi/chap | sed 's/^RESULT /RESULT stage1:/'
+dmesg -n 1
+describe /run/secrets/luks /.initrd-secrets/run/secrets/luks /run/secrets/initrd-ssh-key /etc/systemd/network/wg0.netdev /etc/iscsi/chap | sed 's/^RESULT /RESULT stage1:/'
 for m in `+strings.Join(modules, " ")+`; do insmod "$m" || result "module-$m" fail; done
 mkdir -p /run/cryptsetup
 if cryptsetup open --key-file `+h.LUKSKeyFile+` /dev/vda root && mount -t ext4 /dev/mapper/root /sysroot; then
@@ -207,6 +210,41 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 		"link-/var/lib/app/password":             "/run/secrets/nested/test/file",
 	}
 	expect(t, rep, want)
+
+	t.Run("torn by a power failure", func(t *testing.T) { h.torn(t, kernel, image, value("luks")) })
+}
+
+// torn boots an image that ends in the middle of a file: the kernel gives the file its full size, and stage 1 must neither use it nor
+// miss the files before it.
+func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
+	t.Helper()
+	data, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.LastIndex(data, []byte(last))
+	if at < 0 {
+		t.Fatal("the image does not hold the key")
+	}
+	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]), Memory: 512, Append: "quiet"})
+	for name, want := range map[string]string{
+		"stage1:/run/secrets/luks":                 "missing",
+		"stage1:/.initrd-secrets/run/secrets/luks": "missing",
+		"stage1:/etc/iscsi/chap":                   regular(0o600, 0, 0, []byte("another module's file\n")),
+		"disk":                                     "not opened",
+	} {
+		if got := rep.Results[name].Detail; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	for _, line := range []string{
+		"sops-initrd: /.initrd-secrets/run/secrets/luks was damaged and is removed",
+		"sops-initrd: /run/secrets/luks is missing",
+	} {
+		if !strings.Contains(rep.Console, line) {
+			t.Errorf("the console does not say %q", line)
+		}
+	}
 }
 
 // install boots a machine that installs its boot loader: a copy of the base on the boot partition, and the hook, three times, as at three

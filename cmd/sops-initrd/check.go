@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/hook"
+	"sops-initrd/internal/recipient"
 )
 
 // checkReport is what check prints with --json.
@@ -15,16 +19,30 @@ type checkReport struct {
 
 func checkCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
+	var o hook.CheckOptions
+	var hosts []string
 	c := &cobra.Command{
-		Use:   "check MANIFEST",
+		Use:   "check [--manifest-only] [--recipient KEY]... MANIFEST",
 		Short: "Validate a manifest and its sops files without keys, for builds",
 		Long: `check finds every fault of MANIFEST that can be found without a key: its form, names, paths and modes, and in the sops files
 it names whether they exist, are sops files of that format and have the keys that are asked for. It says nothing when all
-is well. Sources, which are files of the host that installs the boot loader, are not looked at.`,
-		Example: `  sops-initrd check manifest-initrd.json`,
-		Args:    operand("manifest"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := hook.Check(args[0])
+is well. Sources, which are files of the host that installs the boot loader, are not looked at. With --recipient, every
+sops file has to be encrypted for one of the keys given, so that a host that could not decrypt it is found by the build.`,
+		Example: `  sops-initrd check manifest-initrd.json
+  sops-initrd check --recipient "$(cat /etc/ssh/ssh_host_ed25519_key.pub)" manifest-initrd.json`,
+		Args: operand("manifest"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.ManifestOnly && len(hosts) > 0 {
+				return cli.WithHint(cli.Usage(errors.New("check: --recipient looks at the sops files, --manifest-only does not")), seeHelp(c))
+			}
+			for _, text := range hosts {
+				key, err := recipient.Parse(text)
+				if err != nil {
+					return cli.Usage(fmt.Errorf("recipient %w", err))
+				}
+				o.Hosts = append(o.Hosts, key)
+			}
+			m, err := hook.Check(args[0], o)
 			if err != nil || !asJSON {
 				return err
 			}
@@ -32,5 +50,8 @@ is well. Sources, which are files of the host that installs the boot loader, are
 		},
 	}
 	jsonFlag(c, &asJSON)
+	c.Flags().BoolVar(&o.ManifestOnly, "manifest-only", false, "do not look at the sops files")
+	c.Flags().StringArrayVar(&hosts, "recipient", nil,
+		"`key` of the host that every sops file has to be encrypted for: an age recipient, a public SSH key or an OpenPGP fingerprint; one of several is enough")
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/provision"
 )
 
 // program is the name under which everything is reported.
@@ -23,7 +25,12 @@ func run(e cli.Env) int {
 	root := rootCommand(e)
 	root.SetContext(ctx)
 	root.SetArgs(e.Args)
-	return cli.Report(e, program, root.Execute())
+	err := root.Execute()
+	var installer *provision.ExitError
+	if errors.As(err, &installer) {
+		return installer.Status // it has said why
+	}
+	return cli.Report(e, program, err)
 }
 
 // rootCommand is the tree of all commands. Nothing of it is shared between two calls.
@@ -54,7 +61,7 @@ Results go to standard output, everything else to standard error.`,
 	})
 	root.AddCommand(
 		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), bootstrapCommand(e),
-		manCommand(),
+		installLoaderCommand(e), statusCommand(e), manCommand(),
 	)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true

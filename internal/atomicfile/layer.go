@@ -52,6 +52,9 @@ type File interface {
 	// CopyFrom appends n bytes of src, from offset off, at the write position, by reflink or inside the kernel where the file
 	// systems can. It returns the number of bytes copied, and io.ErrUnexpectedEOF when src ended early.
 	CopyFrom(src File, off, n int64) (int64, error)
+	// Allocate makes sure that there is room for the file to grow to size. The size itself and the content stay as they are. Where
+	// the file system cannot promise that it does nothing.
+	Allocate(size int64) error
 	Truncate(size int64) error
 	Sync() error
 	Chmod(mode fs.FileMode) error
@@ -75,7 +78,7 @@ func (i Info) SameFile(o Info) bool { return i.Dev == o.Dev && i.Ino == o.Ino }
 
 // Space describes a file system.
 type Space struct {
-	Free  int64 // bytes the caller can still write
+	Free  int64 // bytes that are not used; a file system can keep some of them for itself
 	Block int64 // bytes are used in multiples of this
 	Type  int64 // the kernel's magic number of the file system, as in statfs(2)
 }

@@ -162,6 +162,22 @@ func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 	return done, err
 }
 
+func (f *osFile) Allocate(size int64) error {
+	i, err := f.Stat()
+	if err != nil || size <= i.Size {
+		return err
+	}
+	err = retry(func() error {
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, i.Size, size-i.Size)
+	})
+	switch {
+	case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		return nil
+	}
+	// Some of it may have been allocated.
+	return errors.Join(&fs.PathError{Op: "allocate", Path: f.Name(), Err: err}, f.Truncate(i.Size))
+}
+
 func statFile(f *os.File) (Info, error) {
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {

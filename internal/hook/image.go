@@ -52,8 +52,8 @@ func newImage(f *os.File) (*Image, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-// find looks for a segment of ours at the end of an image.
-func find(image string) (*initrd.Installed, error) {
+// Find looks for a segment of ours at the end of an image.
+func Find(image string) (*initrd.Installed, error) {
 	i, err := OpenImage(image)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 // warnIfReadable warns when others than the owner can read the image: the secrets in it are then theirs too.
 func (o Options) warnIfReadable(image string) {
-	loose, err := readableByOthers(image)
+	loose, err := ReadableByOthers(image)
 	if err != nil || !loose {
 		return // the image has just been written: a failure here has been one before
 	}
@@ -29,8 +29,8 @@ func (o Options) warnIfReadable(image string) {
 	o.Warn(text, hint)
 }
 
-// readableByOthers says whether a file's mode, and that of all directories above it, let others than its owner and root read it.
-func readableByOthers(name string) (bool, error) {
+// ReadableByOthers says whether a file's mode, and that of all directories above it, let others than its owner and root read it.
+func ReadableByOthers(name string) (bool, error) {
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return false, err

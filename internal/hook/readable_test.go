@@ -39,7 +39,7 @@ func TestReadableByOthers(t *testing.T) {
 				}
 			}
 			open := openToAll(t, filepath.Dir(dir))
-			got, err := readableByOthers(name)
+			got, err := ReadableByOthers(name)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -156,7 +156,7 @@ func segmentsIn(dir string) (map[record.Sum]bool, error) {
 		if !d.Type().IsRegular() {
 			continue
 		}
-		found, err := find(filepath.Join(dir, d.Name()))
+		found, err := Find(filepath.Join(dir, d.Name()))
 		switch {
 		case err == nil && found.Whole:
 			sums[record.Sum(found.Sum)] = true

@@ -2,6 +2,7 @@ package hook
 
 import (
 	"errors"
+	"io"
 
 	"sops-initrd/initrd"
 )
@@ -25,38 +26,57 @@ func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wa
 // Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
 // compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
 func Verify(manifestPath, image string, o Options) (state State, wanted bool, err error) {
-	var want *initrd.Digest
-	wanted = true
-	if manifestPath != "" {
-		j, err := read(manifestPath, o)
-		if err != nil {
-			return "", false, err
-		}
-		inputs, err := j.inputs()
-		if err != nil {
-			return "", false, err
-		}
-		want, wanted = &inputs, len(j.manifest.Entries) > 0
+	want, wanted, err := inputsOf(manifestPath, o)
+	if err != nil {
+		return "", false, err
 	}
 	i, err := OpenImage(image)
 	if err != nil {
 		return "", wanted, err
 	}
 	defer i.Close()
-	err = initrd.Verify(i, i.Size, want)
+	state, err = compare(i, i.Size, want, wanted)
+	return state, wanted, err
+}
+
+// VerifyReader is Verify for an image that is part of another file.
+func VerifyReader(manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
+	want, wanted, err := inputsOf(manifestPath, o)
+	if err != nil {
+		return "", false, err
+	}
+	state, err = compare(r, size, want, wanted)
+	return state, wanted, err
+}
+
+// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it wants a segment at all.
+func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
+	if manifestPath == "" {
+		return nil, true, nil
+	}
+	j, err := read(manifestPath, o)
+	if err != nil {
+		return nil, false, err
+	}
+	inputs, err := j.inputs()
+	return &inputs, len(j.manifest.Entries) > 0, err
+}
+
+func compare(r io.ReaderAt, size int64, want *initrd.Digest, wanted bool) (State, error) {
+	err := initrd.Verify(r, size, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):
-		return Missing, wanted, nil
+		return Missing, nil
 	case errors.Is(err, initrd.ErrDamaged):
-		return Damaged, wanted, nil
+		return Damaged, nil
 	case errors.Is(err, initrd.ErrVersion):
-		return Unknown, wanted, nil
+		return Unknown, nil
 	case errors.Is(err, initrd.ErrStale) && wanted:
-		return Stale, wanted, nil
+		return Stale, nil
 	case err == nil && wanted:
-		return Whole, wanted, nil
+		return Whole, nil
 	case err == nil, errors.Is(err, initrd.ErrStale):
-		return Surplus, wanted, nil
+		return Surplus, nil
 	}
-	return "", wanted, err
+	return "", err
 }

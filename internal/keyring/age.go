@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -95,20 +99,44 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	})
 	broken := ErrNoMatch
 	for _, k := range keys {
+		name := k.identity.(*plugin.Identity).Name()
 		data, err := Within(ctx, r.timeout, func() ([]byte, error) { return decryptAge(s.Data, k.identity) })
-		switch {
-		case err == nil:
+		if err == nil {
 			return data, k.source, nil
-		case errors.Is(err, ErrNoAnswer):
-			err = fmt.Errorf("age-plugin-%s: %w", k.identity.(*plugin.Identity).Name(), err)
-		case errors.Is(err, ErrNoMatch):
-			continue
 		}
-		if errors.Is(broken, ErrNoMatch) {
+		if errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
+			endPlugin(name)
+			err = fmt.Errorf("age-plugin-%s: %w", name, err)
+		}
+		if errors.Is(broken, ErrNoMatch) && !errors.Is(err, ErrNoMatch) {
 			broken = fmt.Errorf("%s: %w", k.source, err)
 		}
 	}
 	return nil, "", broken
+}
+
+// endPlugin ends a plugin that gives no answer. Package age keeps its process to itself, so that it is looked for among the
+// children of this process; where the kernel does not tell them the plugin ends when this process does.
+func endPlugin(name string) {
+	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is well-formed
+	for _, path := range lists {
+		list, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(list)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				continue
+			}
+			arguments, err := os.ReadFile("/proc/" + field + "/cmdline")
+			isPlugin := func(argument string) bool { return filepath.Base(argument) == "age-plugin-"+name }
+			// A script has its interpreter before it.
+			if err == nil && slices.ContainsFunc(strings.Split(string(arguments), "\x00"), isPlugin) {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended meanwhile
+			}
+		}
+	}
 }
 
 // boolOrder sorts what is true before what is false.

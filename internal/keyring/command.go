@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -74,11 +75,14 @@ func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr 
 	err = cmd.Run()
 	var exit *exec.ExitError
 	var start *exec.Error
+	var notThere *fs.PathError
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("%s: %w in %v", p.Path, ErrNoAnswer, timeout)
 	case errors.As(err, &start):
 		err = fmt.Errorf("%s: %w", p.Path, start.Err)
+	case errors.As(err, &notThere):
+		err = fmt.Errorf("%s: %w", p.Path, notThere.Err)
 	case errors.As(err, &exit):
 		err = fmt.Errorf("%s: %s", p.Path, exit.ProcessState)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -145,8 +147,20 @@ func (g *gpg) agentRuns(ctx context.Context) bool {
 	if g.home == "" {
 		return true // the user's own agent is nobody else's business
 	}
-	_, _, err := run(ctx, g.timeout, program{"gpg-connect-agent", []string{"--homedir", g.home, "--no-autostart", "/bye"}, nil, nil})
-	return err == nil
+	output, _, err := run(ctx, g.timeout, program{"gpgconf", []string{"--homedir", g.home, "--list-dirs", "agent-socket"}, nil, nil})
+	if err != nil {
+		return true // it could not be ended either
+	}
+	socket, err := url.PathUnescape(strings.TrimSpace(string(output))) // gpgconf escapes as URLs do
+	if err != nil {
+		return true
+	}
+	connection, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return false
+	}
+	_ = connection.Close() // nothing was said
+	return true
 }
 
 // close ends the agent and its helpers when they were started for us.

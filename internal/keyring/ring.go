@@ -1,10 +1,12 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,7 +58,8 @@ type Ring struct {
 	commands   []*command // programs that print keys
 	gpg        *gpg       // nil without a home that may be used
 	remote     remotekey.Client
-	seen       map[string]bool // sources that were read
+	seen       map[string]bool                   // sources that were read
+	read       struct{ identities, skipped int } // how many of both were known when the ring was open
 
 	mu       sync.Mutex // guards skipped and identities once the ring is open
 	programs sync.Mutex // one program at a time: a token or a card has one user
@@ -90,6 +93,7 @@ func Open(c Config) *Ring {
 	}
 	r.gpg = newGPG(c, r)
 	r.remote = remotekey.New(c.Getenv)
+	r.read.identities, r.read.skipped = len(r.identities), len(r.skipped)
 	return r
 }
 
@@ -105,18 +109,27 @@ func (r *Ring) Close() error {
 // Remote opens data keys with keys that live outside this host, in clouds and vaults.
 func (r *Ring) Remote() keyservice.KeyServiceClient { return r.remote }
 
-// Identities are the keys that were found, in the order in which they are tried.
+// Identities are the keys that were found: first those of files and variables, in the order in which they are tried, then those
+// that programs told, in an order that does not depend on time.
 func (r *Ring) Identities() []Identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Identity(nil), r.identities...)
+	all := slices.Clone(r.identities)
+	slices.SortFunc(all[r.read.identities:], func(a, b Identity) int {
+		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Type, b.Type), slices.Compare(a.Recipients, b.Recipients))
+	})
+	return all
 }
 
-// Skipped are the key sources that are not used.
+// Skipped are the key sources that are not used, in the same order.
 func (r *Ring) Skipped() []Skipped {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return append([]Skipped(nil), r.skipped...)
+	all := slices.Clone(r.skipped)
+	slices.SortFunc(all[r.read.skipped:], func(a, b Skipped) int {
+		return cmp.Or(strings.Compare(a.Source, b.Source), strings.Compare(a.Reason, b.Reason))
+	})
+	return all
 }
 
 func (r *Ring) skip(source, reason string) {

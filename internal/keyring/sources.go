@@ -85,8 +85,8 @@ func (r *Ring) addHome(c Config) {
 	add(home, ".ssh/id_rsa", r.addSSHFile)
 }
 
-// read reads a key file that was not read before.
-func (r *Ring) read(path string) ([]byte, bool) {
+// readOnce reads a key file that was not read before.
+func (r *Ring) readOnce(path string) ([]byte, bool) {
 	if r.seen[path] {
 		return nil, false
 	}
@@ -129,7 +129,7 @@ func readKeyFile(path string) ([]byte, error) {
 }
 
 func (r *Ring) addSSHFile(path string) {
-	if data, ok := r.read(path); ok {
+	if data, ok := r.readOnce(path); ok {
 		r.addSSHKey(path, data)
 	}
 }
@@ -164,7 +164,7 @@ func (r *Ring) parseSSHKey(source string, data []byte) ([]ageKey, error) {
 }
 
 func (r *Ring) addAgeFile(path string) {
-	if data, ok := r.read(path); ok {
+	if data, ok := r.readOnce(path); ok {
 		r.addAgeKeys(path, data)
 	}
 }

@@ -91,6 +91,9 @@ func (f *faults) keySources(k KeySources) {
 	if k.AgeKeyFile != "" {
 		f.host("ageKeyFile", k.AgeKeyFile)
 	}
+	if k.KeyTimeout < 0 {
+		f.add("keyTimeout", "%d is negative", k.KeyTimeout)
+	}
 }
 
 // host checks a path that is only opened, never made: it need not be clean, and in user mode it may begin with %r.

@@ -24,6 +24,9 @@ type KeySources struct {
 	AgeKeyFile string `json:"ageKeyFile"`
 	// AgeSSHKeyPaths are SSH private keys that are used as age identities.
 	AgeSSHKeyPaths []string `json:"ageSshKeyPaths"`
+	// KeyTimeout is how many seconds one program that has a key (gpg, a plugin of age) or one key service is waited for;
+	// 0 means the default.
+	KeyTimeout int `json:"keyTimeout"`
 }
 
 // Source says where a secret's value comes from.
@@ -35,7 +38,7 @@ type Source struct {
 	Key string
 }
 
-// Text is a template: its text, or the file that has it. Exactly one of the two is used; File wins, as in the reference.
+// Text is a template: its text, or, where that is empty, the file that has it, as in the reference.
 type Text struct {
 	Name    string
 	Content string

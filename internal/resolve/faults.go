@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/keyring"
@@ -22,23 +21,23 @@ func (f *faults) err() error { return errors.Join(f.all...) }
 // explain is the error of a file that cannot be decrypted: one for all of its secrets, with hints that say what was tried
 // and what to do.
 func (f *file) explain(ring *keyring.Ring) error {
-	err := fmt.Errorf("decrypt %s for %s: %w", f.path, list(f.names()), f.fault)
+	what := "decrypt"
+	if f.opened == nil {
+		what = "read"
+	}
+	err := fmt.Errorf("%s %s for %s: %w", what, f.path, list(f.names()), f.fault)
 	var noKey *sopsfile.NoKeyError
 	if !errors.As(f.fault, &noKey) {
 		return err
 	}
-	return cli.WithHint(err, append(keyHints(noKey.Attempts, ring), f.advice(ring))...)
+	return cli.WithHint(err, append(keyHints(noKey.Attempts, ring), f.advice(ring)...)...)
 }
 
 // keyHints says which keys there are, which sources were skipped, and which recipients failed for a reason of their own.
 func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 	var hints []string
 	for _, id := range ring.Identities() {
-		text := fmt.Sprintf("%s: %s key", id.Source, id.Type)
-		if len(id.Recipients) > 0 {
-			text += " of " + strings.Join(id.Recipients, ", ")
-		}
-		hints = append(hints, text)
+		hints = append(hints, identityText(id))
 	}
 	for _, s := range ring.Skipped() {
 		hints = append(hints, fmt.Sprintf("%s: skipped: %s", s.Source, s.Reason))
@@ -47,26 +46,11 @@ func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 		hints = append(hints, "no key source is configured")
 	}
 	for _, a := range attempts {
-		if a.Reason != "" && a.Reason != keyring.ErrNoMatch.Error() {
+		if a.Outcome == sopsfile.Failed {
 			hints = append(hints, fmt.Sprintf("%s: %s", a.Name(), a.Reason))
 		}
 	}
 	return hints
-}
-
-// advice is the command that makes the file readable here.
-func (f *file) advice(ring *keyring.Ring) string {
-	name := sourceName(f.path)
-	for _, id := range ring.Identities() {
-		for _, recipient := range id.Recipients {
-			kind := "age"
-			if !strings.HasPrefix(recipient, "age1") && !strings.HasPrefix(recipient, "ssh-") {
-				kind = "pgp"
-			}
-			return fmt.Sprintf("to let this host decrypt it, add %s to the %s keys of %s in .sops.yaml and run: sops updatekeys %s", recipient, kind, name, name)
-		}
-	}
-	return fmt.Sprintf("to let this host decrypt it, give it a key, add the public half to the keys of %s in .sops.yaml and run: sops updatekeys %s", name, name)
 }
 
 // storePath is the beginning of a path in the Nix store: what follows is the name of the user's file, or, behind "source", its

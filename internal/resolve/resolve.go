@@ -23,7 +23,7 @@ type Request struct {
 	UserMode bool
 	// Getenv looks up the variables that the caller set on purpose for sops (SOPS_AGE_KEY and so on).
 	Getenv func(string) string
-	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means 30 s.
+	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means what Keys says, else 30 s.
 	Timeout time.Duration
 }
 
@@ -56,18 +56,8 @@ const workers = 2
 // and key services.
 func Run(ctx context.Context, req Request) *Result {
 	result := &Result{Secrets: make(map[string]Value, len(req.Secrets)), Templates: make(map[string]Value, len(req.Templates))}
-	ring := keyring.Open(req.ringConfig())
-	files := group(req.Secrets)
-	var workGroup errgroup.Group
-	workGroup.SetLimit(workers)
-	for _, f := range files {
-		workGroup.Go(func() error {
-			f.decrypt(ctx, ring, req.timeout())
-			return nil
-		})
-	}
-	_ = workGroup.Wait() // the workers keep their errors
-	if err := ring.Close(); err != nil {
+	files, ring, err := decrypt(ctx, req)
+	if err != nil {
 		result.Warnings = append(result.Warnings, err.Error())
 	}
 	var all faults
@@ -95,11 +85,30 @@ func Run(ctx context.Context, req Request) *Result {
 	return result
 }
 
-func (req Request) timeout() time.Duration {
-	if req.Timeout == 0 {
-		return keyring.DefaultTimeout
+// decrypt decrypts all files of a request. The ring is closed, and only told about after that. The error is that of closing it.
+func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
+	ring := keyring.Open(req.ringConfig())
+	files := group(req.Secrets)
+	var workGroup errgroup.Group
+	workGroup.SetLimit(workers)
+	for _, f := range files {
+		workGroup.Go(func() error {
+			f.decrypt(ctx, ring, req.timeout())
+			return nil
+		})
 	}
-	return req.Timeout
+	_ = workGroup.Wait() // each file keeps its own error
+	return files, ring, ring.Close()
+}
+
+func (req Request) timeout() time.Duration {
+	switch {
+	case req.Timeout > 0:
+		return req.Timeout
+	case req.Keys.KeyTimeout > 0:
+		return time.Duration(req.Keys.KeyTimeout) * time.Second
+	}
+	return keyring.DefaultTimeout
 }
 
 func (req Request) ringConfig() keyring.Config {

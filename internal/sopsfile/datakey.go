@@ -13,12 +13,24 @@ import (
 	"sops-initrd/internal/keyring"
 )
 
+// Outcome is what came of one recipient, in a word.
+type Outcome string
+
+// The outcomes.
+const (
+	Opened    Outcome = "opened"     // a key opened its part
+	NoKey     Outcome = "no key"     // no key of this host fits
+	Failed    Outcome = "failed"     // something went wrong, and Reason says what
+	NotNeeded Outcome = "not needed" // it was not tried, because others sufficed
+)
+
 // Attempt is what came of one recipient.
 type Attempt struct {
 	Recipient
-	// Opened is the source of the key that opened it; it is empty when none did.
-	Opened string `json:"opened,omitempty"`
-	// Reason is why it was not opened. It is empty where it was not needed any more.
+	Outcome Outcome `json:"outcome"`
+	// Source is where the key comes from that opened it.
+	Source string `json:"source,omitempty"`
+	// Reason is why it failed.
 	Reason string `json:"reason,omitempty"`
 }
 
@@ -33,7 +45,7 @@ type NoKeyError struct {
 func (e *NoKeyError) Error() string {
 	var needs []string
 	for _, a := range e.Attempts {
-		if a.Opened == "" {
+		if a.Outcome != Opened {
 			needs = append(needs, a.Name())
 		}
 	}
@@ -84,9 +96,11 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 		part, source, err := f(a.Recipient)
 		switch {
 		case err == nil:
-			s.parts[a.Group], a.Opened, a.Reason = part, source, ""
-		case a.Reason == "" || !errors.Is(err, keyring.ErrNoMatch):
-			a.Reason = err.Error()
+			s.parts[a.Group], a.Outcome, a.Source, a.Reason = part, Opened, source, ""
+		case !errors.Is(err, keyring.ErrNoMatch):
+			a.Outcome, a.Reason = Failed, err.Error()
+		case a.Outcome == NotNeeded:
+			a.Outcome = NoKey
 		}
 	}
 }
@@ -96,7 +110,7 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	groups, needed := f.Groups()
 	s := &search{parts: make(map[int][]byte), needed: needed}
 	for _, r := range f.Recipients() {
-		s.attempts = append(s.attempts, Attempt{Recipient: r})
+		s.attempts = append(s.attempts, Attempt{Recipient: r, Outcome: NotNeeded})
 	}
 	sealed := func(r Recipient) keyring.Sealed {
 		return keyring.Sealed{Type: r.Type, Recipient: r.ID, Data: r.key.EncryptedDataKey()}

@@ -66,7 +66,7 @@ func TestDecrypt_keyService(t *testing.T) {
 	if got, err := plain.Value("a"); err != nil || string(got) != "b" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if len(attempts) != 1 || attempts[0].Opened != "hc_vault" || v.decrypts.Load() != 1 {
+	if len(attempts) != 1 || attempts[0].Outcome != Opened || attempts[0].Source != "hc_vault" || v.decrypts.Load() != 1 {
 		t.Errorf("%v, %d calls", attempts, v.decrypts.Load())
 	}
 }

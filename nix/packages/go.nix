@@ -3,7 +3,9 @@
   lib,
   stdenv,
   buildGoModule,
+  bashInteractive,
   gnupg,
+  go-md2man,
   installShellFiles,
   makeWrapper,
   vendorHash,
@@ -29,8 +31,12 @@ buildGoModule (finalAttrs: {
     root = ../..;
     fileset = fileset.difference ../.. (
       fileset.unions [
-        (fileset.fileFilter (file: file.hasExt "nix") ../..)
+        ../../default.nix
         ../../flake.lock
+        ../../flake.nix
+        ../../modules
+        (fileset.fileFilter (file: file.hasExt "nix") ../../nix)
+        (fileset.fileFilter (file: file.hasExt "nix") ../../nixos)
         (fileset.maybeMissing ../../vendor)
         (fileset.maybeMissing ../../build)
       ]
@@ -44,6 +50,7 @@ buildGoModule (finalAttrs: {
     "out"
     "activation"
     "keytools"
+    "man"
   ];
 
   subPackages = map (name: "cmd/${name}") all;
@@ -54,16 +61,20 @@ buildGoModule (finalAttrs: {
   ];
 
   nativeBuildInputs = [
+    go-md2man
     installShellFiles
     makeWrapper
   ];
 
   # buildGoModule would test the packages of the programs only.
-  nativeCheckInputs = [ gnupg ];
+  nativeCheckInputs = [
+    bashInteractive
+    gnupg
+  ];
   checkPhase = ''
     runHook preCheck
     export HOME=$TMPDIR
-    go test ./cmd/... ./initrd/... ./internal/...
+    go test ./cmd/... ./initrd/... ./internal/... ./nix/... ./nixos/...
     runHook postCheck
   '';
 
@@ -71,12 +82,19 @@ buildGoModule (finalAttrs: {
     mkdir -p $activation/bin $keytools/bin
     mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
     mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
+
+    for page in docs/man/*.md; do
+      go-md2man -in "$page" -out "$(basename "$page" .md)"
+      installManPage "$(basename "$page" .md)"
+    done
   ''
   + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     installShellCompletion --cmd sops-initrd \
       --bash <($out/bin/sops-initrd completion bash) \
       --fish <($out/bin/sops-initrd completion fish) \
       --zsh <($out/bin/sops-initrd completion zsh)
+    $out/bin/sops-initrd man pages
+    installManPage pages/*
   ''
   + ''
     wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}

@@ -24,9 +24,11 @@ func whole(f func() error) func(int64) error {
 }
 
 func (d *dir) Open(n string) (atomicfile.File, error) { return d.l.openFile("open ", n, d.inner.Open) }
+
 func (d *dir) OpenWrite(n string) (atomicfile.File, error) {
 	return d.l.openFile("openwrite ", n, d.inner.OpenWrite)
 }
+
 func (d *dir) Create(n string) (atomicfile.File, error) {
 	return d.l.openFile("create ", n, d.inner.Create)
 }
@@ -122,6 +124,10 @@ func (f *file) count(read, written int64) {
 	defer f.l.mu.Unlock()
 	f.l.reads[f.name] += read
 	f.l.writes += written
+}
+
+func (f *file) Allocate(size int64) error {
+	return f.l.do("allocate "+f.name, whole(func() error { return f.inner.Allocate(size) }))
 }
 
 func (f *file) Truncate(size int64) error {

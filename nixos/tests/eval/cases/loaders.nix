@@ -45,7 +45,7 @@ lib.listToAttrs (
             hook = lib.hasInfix "/bin/sops-initrd append " r.hook;
             told = r.config.system.build.initrdSecrets != null;
             entries = map (e: e.path) r.initrdManifest.entries;
-            installed = lib.hasInfix "--installed /boot/limine/kernels" r.hook;
+            installed = lib.hasInfix "--enclose --installed /boot/limine/kernels" r.hook;
             placed =
               lib.hasInfix "sops_place /etc/luks.key" (
                 if systemdStage1 then

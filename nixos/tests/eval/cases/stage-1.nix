@@ -64,13 +64,22 @@ in
     };
   };
 
+  "systemd: damaged files are removed before they are copied" = {
+    expr = builtins.filter (lib.hasInfix "rm -f") (
+      lib.splitString "\n" systemd.config.boot.initrd.systemd.services.initrd-nixos-copy-secrets.preStart
+    );
+    expected = [ "      rm -f \"/$name\"" ];
+  };
+
   "systemd: the tools are in the initrd" = {
     expr = systemd.config.boot.initrd.systemd.extraBin;
-    expected = {
-      chmod = "${pkgs.coreutils}/bin/chmod";
-      chown = "${pkgs.coreutils}/bin/chown";
-      find = "${pkgs.coreutils}/bin/find";
-    };
+    expected = lib.genAttrs [
+      "chmod"
+      "chown"
+      "find"
+      "rm"
+      "sha256sum"
+    ] (tool: "${pkgs.coreutils}/bin/${tool}");
   };
 
   "scripted: right after the copying, before everything that other modules do" = {
@@ -81,16 +90,22 @@ in
       in
       {
         first = builtins.head all;
+        removes = builtins.filter (lib.hasInfix "rm -f") all;
         last = lib.last all;
         ours = lines r.config.boot.initrd.preDeviceCommands;
         same =
-          systemd.config.boot.initrd.systemd.services.initrd-nixos-copy-secrets.postStart
-          == scripted.config.boot.initrd.preDeviceCommands;
+          let
+            place = text: lib.last (lib.splitString "sops_place() {" text);
+          in
+          place systemd.config.boot.initrd.systemd.services.initrd-nixos-copy-secrets.postStart
+          == place scripted.config.boot.initrd.preDeviceCommands;
         systemd = systemd.config.boot.initrd.preDeviceCommands;
         units = builtins.attrNames scripted.config.boot.initrd.systemd.services;
       };
     expected = {
-      first = "sops_place() {";
+      first = "sops_say() {";
+      # what is wrong has been copied already
+      removes = [ "      rm -f \"/$name\" \"/\${name#.initrd-secrets/}\"" ];
       last = "# other";
       ours = [ "sops_place /etc/luks.key 152:153 0440" ];
       same = true;

@@ -69,6 +69,7 @@ let
       "age"
       "age-plugin-tpm"
       "bash"
+      "bashInteractive"
       "coreutils"
       "cryptsetup"
       "deadnix"

@@ -1,0 +1,159 @@
+package keyring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+
+	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/testkeys"
+)
+
+// pluginMain is a plugin of age. Its identities hold an age key, its recipients an age recipient.
+func pluginMain(name string) int {
+	p, err := plugin.New(name)
+	if err != nil {
+		panic(err)
+	}
+	p.HandleIdentity(func(data []byte) (age.Identity, error) {
+		if log := os.Getenv("PLUGIN_LOG"); log != "" {
+			f, err := os.OpenFile(log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				return nil, err
+			}
+			fmt.Fprintln(f, name)
+			f.Close()
+		}
+		switch name {
+		case "hang":
+			time.Sleep(time.Minute)
+		case "echo":
+			return nil, errors.New("bad identity " + plugin.EncodeIdentity(name, data) + "\n\x1b[31m")
+		case "ask":
+			if _, err := p.RequestValue("PIN", true); err != nil {
+				return nil, errors.New("nobody answers")
+			}
+		}
+		return age.ParseX25519Identity(string(data))
+	})
+	return p.Main()
+}
+
+// pluginsInPath puts plugins into PATH, and returns the file in which they note that they were run.
+func pluginsInPath(t *testing.T, names ...string) (log string) {
+	t.Helper()
+	dir := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Symlink(self, filepath.Join(dir, "age-plugin-"+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log = filepath.Join(dir, "log")
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	t.Setenv("PLUGIN_LOG", log)
+	return log
+}
+
+// pluginKeys is a key file of identities of plugins, which hold a test key.
+func pluginKeys(t *testing.T, names ...string) (path string, lines []string) {
+	t.Helper()
+	text := strings.TrimSpace(string(testkeys.Data(t, testkeys.Age)))
+	secret := text[strings.LastIndex(text, "\n")+1:]
+	for _, name := range names {
+		lines = append(lines, plugin.EncodeIdentity(name, []byte(secret)))
+	}
+	path = filepath.Join(t.TempDir(), "keys.txt")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path, lines
+}
+
+func TestPrograms_plugins(t *testing.T) {
+	log := pluginsInPath(t, "one", "two")
+	path, _ := pluginKeys(t, "one", "two")
+	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}})
+	native := testkeys.Public(t, testkeys.Age)
+	for _, c := range []struct{ name, recipient, first string }{
+		{"recipient of a plugin", plugin.EncodeRecipient("two", []byte(native)), "two"},
+		{"recipient that names no plugin", native, "one"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := os.RemoveAll(log); err != nil {
+				t.Fatal(err)
+			}
+			sealed := sealAge(t, c.recipient, "data key")
+			if _, _, err := r.Memory(sealed); !errors.Is(err, ErrNoMatch) || count(t, log) != 0 {
+				t.Errorf("memory: %v", err)
+			}
+			got, source, err := r.Programs(context.Background(), sealed)
+			if err != nil || string(got) != "data key" || source != path {
+				t.Errorf("%q from %q, %v", got, source, err)
+			}
+			if ran, err := os.ReadFile(log); err != nil || string(ran) != c.first+"\n" {
+				t.Errorf("plugins run: %q, %v", ran, err)
+			}
+		})
+	}
+	if _, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.AgeOther), "x")); !errors.Is(err, ErrNoMatch) {
+		t.Errorf("error is %v", err)
+	}
+	if got := r.Identities(); len(got) != 2 || got[0].Type != "age plugin one" {
+		t.Errorf("identities: %v", got)
+	}
+}
+
+func TestPrograms_pluginFaults(t *testing.T) {
+	pluginsInPath(t, "hang", "echo", "ask")
+	for _, c := range []struct{ plugin, want string }{
+		{"hang", "age-plugin-hang: no answer in 500ms"},
+		{"echo", "age-plugin-echo: echo plugin: bad identity … [31m"},
+		{"ask", "age-plugin-ask: ask plugin: nobody answers"},
+		{"missing", "age-plugin-missing is not in PATH"},
+	} {
+		t.Run(c.plugin, func(t *testing.T) {
+			path, lines := pluginKeys(t, c.plugin)
+			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: 500 * time.Millisecond})
+			_, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.Age), "x"))
+			if err == nil || err.Error() != path+": "+c.want {
+				t.Errorf("error is %v, want %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), lines[0]) {
+				t.Error("the error has the private key in it")
+			}
+			for deadline := time.Now().Add(5 * time.Second); c.plugin == "hang" && runs(t, "age-plugin-hang"); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("the plugin still runs")
+				}
+			}
+		})
+	}
+}
+
+// runs says whether a child of this process is the named program.
+func runs(t *testing.T, name string) bool {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		stat, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(stat), " ("+name[:15]+") ") && strings.Contains(string(stat), fmt.Sprintf(" %d ", os.Getpid())) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+// Package recipient knows public keys of hosts, and under which names sops files are encrypted for them.
+package recipient
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+
+	"sops-initrd/internal/sopsfile"
+	"sops-initrd/internal/sshkey"
+)
+
+// Key is a public key.
+type Key struct {
+	text  string
+	names []string // as sops files name it
+}
+
+var fingerprint = regexp.MustCompile(`^[0-9A-F]{40}$`)
+
+// Parse reads an age recipient, a public SSH key as in a .pub file, or an OpenPGP fingerprint, with or without spaces.
+func Parse(text string) (Key, error) {
+	text = strings.TrimSpace(text)
+	switch {
+	case strings.HasPrefix(text, "age1"):
+		if !isAge(text) {
+			return Key{}, fmt.Errorf("%q is not an age recipient", text)
+		}
+		return Key{text, []string{text}}, nil
+	case strings.HasPrefix(text, "ssh-"):
+		public, err := sshkey.ParsePublic(text)
+		if err != nil {
+			return Key{}, fmt.Errorf("%q: %w", text, err)
+		}
+		return Key{public.String(), public.Recipients()}, nil
+	}
+	if hex := strings.ToUpper(strings.ReplaceAll(text, " ", "")); fingerprint.MatchString(hex) {
+		return Key{hex, []string{hex}}, nil
+	}
+	return Key{}, fmt.Errorf("%q is not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits", text)
+}
+
+func isAge(text string) bool {
+	if _, err := age.ParseX25519Recipient(text); err == nil {
+		return true
+	}
+	if _, err := age.ParseHybridRecipient(text); err == nil {
+		return true
+	}
+	_, _, err := plugin.ParseRecipient(text)
+	return err == nil
+}
+
+func (k Key) String() string { return k.text }
+
+// Among says whether the key is one of the recipients of a file.
+func (k Key) Among(recipients []sopsfile.Recipient) bool {
+	return slices.ContainsFunc(recipients, func(r sopsfile.Recipient) bool {
+		return slices.ContainsFunc(k.names, func(name string) bool { return strings.EqualFold(name, r.ID) })
+	})
+}

@@ -1,0 +1,70 @@
+package recipient_test
+
+import (
+	"strings"
+	"testing"
+
+	"sops-initrd/internal/recipient"
+	"sops-initrd/internal/sopsfile"
+	"sops-initrd/internal/sshkey"
+	"sops-initrd/internal/testkeys"
+)
+
+func TestAmong(t *testing.T) {
+	t.Parallel()
+	ed, rsa := testkeys.Public(t, testkeys.SSHEd25519), testkeys.Public(t, testkeys.SSHRSA2048)
+	public := func(line string) sshkey.Public {
+		t.Helper()
+		p, err := sshkey.ParsePublic(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	age := testkeys.Public(t, testkeys.Age)
+	for name, c := range map[string]struct {
+		host, file string
+		want       bool
+	}{
+		"age recipient":                     {age, age, true},
+		"another age recipient":             {testkeys.Public(t, testkeys.AgeOther), age, false},
+		"post-quantum recipient":            {testkeys.Public(t, testkeys.AgePQ), testkeys.Public(t, testkeys.AgePQ), true},
+		"ed25519 key, file for the key":     {ed, public(ed).String(), true},
+		"ed25519 key, file for its age key": {ed + " root@host", public(ed).AgeRecipient(), true},
+		"age key of it, file for the key":   {public(ed).AgeRecipient(), public(ed).String(), false},
+		"RSA key, file for the key":         {rsa, public(rsa).String(), true},
+		"RSA key, file for its OpenPGP key": {rsa, public(rsa).PGPFingerprint(), true},
+		"RSA key, file for another":         {rsa, testkeys.GPGRSAFingerprint, false},
+		"fingerprint":                       {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint, true},
+		"fingerprint, in small letters":     {strings.ToLower(testkeys.GPGRSAFingerprint), testkeys.GPGRSAFingerprint, true},
+		"fingerprint, as gpg prints it":     {"ACB4 9280 9054 3B8B 3456  8E92 C4BF F35F 5197 F52B", testkeys.GPGRSAFingerprint, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, err := recipient.Parse(c.host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := []sopsfile.Recipient{{Type: "kms", ID: "arn:aws:kms:x"}, {Type: "age", ID: c.file}}
+			if got := k.Among(file); got != c.want {
+				t.Errorf("%s among recipients with %s: %v", k, c.file, got)
+			}
+		})
+	}
+}
+
+func TestParse_faults(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                    "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
+		"/etc/ssh/key.pub":                    "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
+		"age1damaged":                         "is not an age recipient",
+		"ssh-ed25519 AAAA":                    "not an SSH public key",
+		"ACB4928090543B8B34568E":              "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
+		testkeys.Public(t, testkeys.SSHECDSA): "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
+	} {
+		if _, err := recipient.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Parse(%q): %v, want %q", text, err, want)
+		}
+	}
+}

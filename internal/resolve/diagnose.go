@@ -1,0 +1,177 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"sops-initrd/internal/keyring"
+	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/sopsfile"
+)
+
+// Diagnosis says why this host can, or cannot, decrypt files. Nothing of it is secret.
+type Diagnosis struct {
+	// Files are the sops files of a request, in its order.
+	Files []FileDiagnosis `json:"files"`
+	// Identities are the keys of this host, in the order in which they are tried.
+	Identities []keyring.Identity `json:"identities"`
+	// Skipped are the key sources that cannot be used.
+	Skipped []keyring.Skipped `json:"skipped"`
+}
+
+// FileDiagnosis says what is known about one sops file.
+type FileDiagnosis struct {
+	Path   string          `json:"path"`
+	Format manifest.Format `json:"format"`
+	// Secrets are the names of the secrets in it that were asked for.
+	Secrets []string `json:"secrets"`
+	// Decrypted is whether it was decrypted and was found whole.
+	Decrypted bool `json:"decrypted"`
+	// Faults are what is wrong: with the file, or, when it was decrypted, with the keys of secrets.
+	Faults []string `json:"faults,omitempty"`
+	// KeyGroups is how many key groups the file has, NeededGroups of how many a key is needed. Both are 1 in most files.
+	KeyGroups    int `json:"keyGroups,omitempty"`
+	NeededGroups int `json:"neededGroups,omitempty"`
+	// Recipients are those for whom it is encrypted, and what came of each.
+	Recipients []sopsfile.Attempt `json:"recipients,omitempty"`
+	// Advice is what to do to let this host decrypt it.
+	Advice []string `json:"advice,omitempty"`
+}
+
+// Diagnose decrypts the files of a request, and says what was tried with which result. Values are not kept.
+func Diagnose(ctx context.Context, req Request) *Diagnosis {
+	files, ring, _ := decrypt(ctx, req)
+	d := &Diagnosis{Identities: ring.Identities(), Skipped: ring.Skipped()}
+	for _, f := range files {
+		d.Files = append(d.Files, f.diagnose(ring))
+	}
+	return d
+}
+
+func (f *file) diagnose(ring *keyring.Ring) FileDiagnosis {
+	d := FileDiagnosis{Path: f.path, Format: f.format, Secrets: f.names(), Decrypted: f.fault == nil, Recipients: f.attempts}
+	if f.opened != nil {
+		d.KeyGroups, d.NeededGroups = f.opened.Groups()
+	}
+	if f.fault != nil {
+		d.Faults, d.Advice = []string{f.fault.Error()}, f.advice(ring)
+		return d
+	}
+	for _, s := range f.secrets {
+		if err := f.values[s.Name].Err; err != nil {
+			d.Faults = append(d.Faults, fmt.Sprintf("secret %q: %v", s.Name, err))
+		}
+	}
+	return d
+}
+
+// OK says whether every secret of the request has a value.
+func (d *Diagnosis) OK() bool {
+	for _, f := range d.Files {
+		if len(f.Faults) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Text writes the diagnosis for people.
+func (d *Diagnosis) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range d.Files {
+		f.text(&b)
+	}
+	b.WriteString("keys of this host:\n")
+	for _, id := range d.Identities {
+		fmt.Fprintf(&b, "  %s\n", identityText(id))
+	}
+	if len(d.Identities) == 0 {
+		b.WriteString("  none\n")
+	}
+	if len(d.Skipped) > 0 {
+		b.WriteString("skipped:\n")
+	}
+	for _, s := range d.Skipped {
+		fmt.Fprintf(&b, "  %s: %s\n", s.Source, s.Reason)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (f FileDiagnosis) text(b *strings.Builder) {
+	verdict := "cannot be decrypted"
+	if f.Decrypted {
+		verdict = "can be decrypted"
+	}
+	fmt.Fprintf(b, "%s: %s\n", f.Path, verdict)
+	for _, fault := range f.Faults {
+		fmt.Fprintf(b, "  %s\n", fault)
+	}
+	if len(f.Recipients) > 0 {
+		b.WriteString("  encrypted for:\n")
+	}
+	group := -1
+	for _, a := range f.Recipients {
+		if f.KeyGroups > 1 && a.Group != group {
+			group = a.Group
+			fmt.Fprintf(b, "    key group %d of %d (keys of %d groups are needed):\n", group+1, f.KeyGroups, f.NeededGroups)
+		}
+		fmt.Fprintf(b, "    %s: %s\n", a.Name(), outcomeText(a))
+	}
+	for _, advice := range f.Advice {
+		fmt.Fprintf(b, "  %s\n", advice)
+	}
+}
+
+func outcomeText(a sopsfile.Attempt) string {
+	switch a.Outcome {
+	case sopsfile.Opened:
+		return "opened with " + a.Source
+	case sopsfile.Failed:
+		return a.Reason
+	case sopsfile.NoKey:
+		return "no key of this host fits"
+	case sopsfile.NotNeeded:
+		return "not needed"
+	}
+	return string(a.Outcome)
+}
+
+func identityText(id keyring.Identity) string {
+	text := fmt.Sprintf("%s: %s key", id.Source, id.Type)
+	if len(id.Recipients) > 0 {
+		text += " of " + strings.Join(id.Recipients, ", ")
+	}
+	return text
+}
+
+// advice is what to do about a file that no key opens.
+func (f *file) advice(ring *keyring.Ring) []string {
+	var noKey *sopsfile.NoKeyError
+	if !errors.As(f.fault, &noKey) {
+		return nil
+	}
+	name := sourceName(f.path)
+	for _, id := range ring.Identities() {
+		for _, recipient := range id.Recipients {
+			return []string{fmt.Sprintf("to let this host decrypt it, add %q to the %s recipients of %s in .sops.yaml and run: sops updatekeys %s",
+				recipient, recipientType(recipient), name, name)}
+		}
+	}
+	return []string{fmt.Sprintf("to let this host decrypt it, give it a key (age-keygen makes one), add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys %s", name, name)}
+}
+
+// fingerprint is an OpenPGP fingerprint.
+var fingerprint = regexp.MustCompile(`^[0-9A-F]{40,64}$`)
+
+// recipientType is the word of sops's configuration for a recipient of one of this host's keys.
+func recipientType(recipient string) string {
+	if fingerprint.MatchString(recipient) {
+		return "pgp"
+	}
+	return "age"
+}
