@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -10,13 +11,17 @@ import (
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/install"
+	"sops-initrd/internal/manpage"
 	"sops-initrd/internal/scripttest"
 	"sops-initrd/internal/testkeys"
 	"sops-initrd/internal/testns"
 )
 
 func TestMain(m *testing.M) {
-	scripttest.Main(m, map[string]func(cli.Env) int{install.Program: run})
+	scripttest.Main(m, map[string]func(cli.Env) int{install.Program: func(e cli.Env) int {
+		runtime.LockOSThread() // the system calls of one thread can be counted
+		return run(e)
+	}})
 }
 
 // sopsPath names the real sops to a test that runs in a namespace.
@@ -37,8 +42,23 @@ func TestScripts(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
 			t.Parallel()
+			needTools(t, script)
 			testns.Inside(t, sopsPath+"="+testkeys.SOPS(t))
 		})
+	}
+}
+
+// needTools skips a script that uses a program which is not installed; in CI it fails.
+func needTools(t *testing.T, script string) {
+	t.Helper()
+	text, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"bash", "findmnt", "gpg", "setpriv", "ssh-keygen", "strace"} {
+		if strings.Contains(string(text), "exec "+tool+" ") {
+			scripttest.Need(t, tool)
+		}
 	}
 }
 
@@ -63,6 +83,8 @@ func setup(t *testing.T) func(*testscript.Env) error {
 			}
 		}
 		e.Setenv("GPG", testkeys.GPGRSAFingerprint)
+		bin, _, _ := strings.Cut(e.Getenv("PATH"), string(os.PathListSeparator))
+		e.Setenv("BIN", bin) // where the program is, and nothing else
 		e.Setenv("KEYS", keys)
 		e.Setenv("HOME", "/var/empty")
 		e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))
@@ -86,4 +108,15 @@ func substitute(dir string, paths *strings.Replacer) error {
 		}
 	}
 	return nil
+}
+
+func TestManPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/man/sops-install-secrets.1.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := manpage.Check(newFlagSet(new(flags)), usage, string(page)); err != nil {
+		t.Error(err)
+	}
 }

@@ -84,7 +84,6 @@ func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report,
 	in.tell(p)
 	affected := p.affected()
 	report := p.report(0, true, affected)
-	report.Generation = report.Previous
 	if !in.viaSystemctl() {
 		return report, errors.Join(p.err(), units.WriteLists(in.ActivationDir, true, affected))
 	}

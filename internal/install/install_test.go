@@ -662,7 +662,7 @@ func TestReport_json(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"generation": 1.0, "previous": 0.0, "dryRun": false, "templates": []any{}, "removed": []any{}, "units": map[string]any{},
+		"generation": 1.0, "previous": 0.0, "dryRun": false, "templates": []any{}, "removed": []any{}, "units": map[string]any{"restart": []any{}, "reload": []any{}},
 		"secrets": []any{
 			map[string]any{"name": "a", "sopsFile": "/f.yaml", "key": "a", "path": w.path("secrets/a"), "generation": 1.0, "status": "changed"},
 			map[string]any{"name": "b", "sopsFile": "/f.yaml", "key": "b", "path": w.path("secrets/b"), "generation": 0.0, "status": "failed", "cause": `secret "b": no key fits`},

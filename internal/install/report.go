@@ -45,7 +45,7 @@ type Outcome struct {
 	SopsFile string `json:"sopsFile,omitempty"`
 	Key      string `json:"key,omitempty"`
 	Path     string `json:"path"`
-	// Generation is the one that the value comes from; 0 if that is not known or there is no value.
+	// Generation is the one that the value comes from; 0 if that is not known, not there yet, or there is no value.
 	Generation uint64 `json:"generation"`
 	Status     Status `json:"status"`
 	Cause      string `json:"cause,omitempty"`
@@ -55,11 +55,14 @@ type Outcome struct {
 func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
 	r := &Report{
 		Generation: number, DryRun: dry, Secrets: []Outcome{}, Templates: []Outcome{},
-		Removed: append([]string{}, p.removed...), Units: affected,
+		Removed: list(p.removed), Units: units.Sets{Restart: list(affected.Restart), Reload: list(affected.Reload)},
 		silent: p.current == nil || p.current.Leftover || !p.manifest.Logging.SecretChanges,
 	}
 	if p.current != nil {
 		r.Previous = p.current.Number
+	}
+	if dry {
+		r.Generation = r.Previous
 	}
 	for _, it := range p.items {
 		o := Outcome{
@@ -73,7 +76,9 @@ func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
 			o.Cause = err.Error()
 		}
 		switch it.state {
-		case Changed, Unchanged:
+		case Unchanged:
+			o.Generation = r.Generation
+		case Changed:
 			o.Generation = number
 		case Kept:
 			o.Generation = p.note.Definitions[it.file].Generation
@@ -87,6 +92,9 @@ func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
 	}
 	return r
 }
+
+// list is never null in JSON.
+func list(s []string) []string { return append([]string{}, s...) }
 
 // refused is the report of a strict run that installs nothing because of some faults.
 func (p *plan) refused() *Report {

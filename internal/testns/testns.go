@@ -13,24 +13,34 @@ import (
 // marker is set in the environment of the process that runs inside.
 const marker = "TESTNS_INSIDE"
 
-// prepare gives the namespace an empty /run and an /etc with users that tests rely on. The groups keys and nogroup are there,
-// as on NixOS.
+// prepare gives the namespace an empty /run and an /etc with just the users and groups that tests rely on; keys and nogroup
+// are there, as on NixOS.
 const prepare = `
 mount -t tmpfs -o mode=0755 tmpfs /run
-mkdir /run/nixos /run/etc
+mkdir /run/etc
+mount -t tmpfs -o mode=0755 tmpfs /run/etc
 cp -a /etc/. /run/etc
-mkdir /run/.etc
-mount -t tmpfs -o mode=0755 tmpfs /run/.etc
-cp -a /run/etc/. /run/.etc
-rm -r /run/etc
-mount --move /run/.etc /etc
-rmdir /run/.etc
-echo 'someuser:x:1000:1000::/home/someuser:/bin/sh
-example-user:x:1002:1002::/home/example:/bin/sh' >>/etc/passwd
-echo 'somegroup:x:1000:
-example:x:1002:' >>/etc/group
-grep -q ^keys: /etc/group || echo 'keys:x:96:' >>/etc/group
-grep -q ^nogroup: /etc/group || echo 'nogroup:x:65534:' >>/etc/group
+mount --move /run/etc /etc
+rm -rf /run/etc /run/mount
+mkdir /run/nixos
+cat >/etc/passwd <<.
+root:x:0:0::/root:/bin/sh
+nobody:x:65534:65534::/nonexistent:/bin/false
+someuser:x:1000:1000::/home/someuser:/bin/sh
+example-user:x:1002:1002::/home/example:/bin/sh
+.
+cat >/etc/group <<.
+root:x:0:
+keys:x:96:
+nogroup:x:65534:
+somegroup:x:1000:
+example:x:1002:
+.
+cat >/etc/nsswitch.conf <<.
+passwd: files
+group: files
+shadow: files
+.
 `
 
 // Inside says whether the test goes on: it does in the namespaces. Outside it runs the calling test in a child there, passes on

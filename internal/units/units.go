@@ -23,8 +23,8 @@ import (
 
 // Sets are the units to act on, sorted, none twice in a list.
 type Sets struct {
-	Restart []string `json:"restart,omitempty"`
-	Reload  []string `json:"reload,omitempty"`
+	Restart []string `json:"restart"`
+	Reload  []string `json:"reload"`
 }
 
 // Affected collects the units of everything that changed.
