@@ -9,7 +9,6 @@
     enable = true;
     port = 2222;
     hostKeys = [ config.sops.secrets.initrd-ssh-key.path ];
-    authorizedKeys = config.users.users.root.openssh.authorizedKeys.keys;
   };
 
   sops.secrets.luks-root = {

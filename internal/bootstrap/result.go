@@ -45,7 +45,6 @@ func (r *Request) nix() string {
 	line("    enable = true;")
 	line("    port = %d;", r.Port)
 	line("    hostKeys = [ config.sops.secrets.%s.path ];", SSHKey)
-	line("    authorizedKeys = config.users.users.root.openssh.authorizedKeys.keys;")
 	line("  };")
 	if r.LUKS != "" {
 		secret := luksSecret(r.LUKS)

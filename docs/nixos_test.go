@@ -1,0 +1,372 @@
+package docs
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/cavaliergopher/cpio"
+)
+
+// evaluated is what stage/evaluate.nix says of a configuration.
+type evaluated struct {
+	Faults      []string  `json:"faults"`
+	Warnings    []string  `json:"warnings"`
+	Hook        string    `json:"hook"`
+	Activation  []string  `json:"activation"`
+	Base        string    `json:"base"`
+	Files       []file    `json:"files"`
+	Users       []account `json:"users"`
+	SSHPort     int       `json:"sshPort"`
+	SSHKeys     []string  `json:"sshKeys"`
+	SSHHostKeys []string  `json:"sshHostKeys"`
+}
+
+type file struct {
+	Path string `json:"path"`
+	Text string `json:"text"`
+}
+
+type account struct{ Name, Group string }
+
+// generation is a configuration as it is on the host.
+type generation struct {
+	evaluated
+	// Sources are the sops files of the configuration, by their names; they are in the store.
+	Sources map[string][]byte
+}
+
+const generationsDir = stageDir + "/state/generations"
+
+// load reads a generation of the host; 0 is the newest one.
+func (g *generation) load(root string, number int) error {
+	if number == 0 {
+		numbers, err := generations(root)
+		if err != nil {
+			return err
+		}
+		if len(numbers) == 0 {
+			return errors.New("there is no generation")
+		}
+		number = numbers[len(numbers)-1]
+	}
+	data, err := os.ReadFile(filepath.Join(root, generationsDir, fmt.Sprint(number)))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, g)
+}
+
+func generations(root string) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(root, generationsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var numbers []int
+	for _, e := range entries {
+		var n int
+		if _, err := fmt.Sscan(e.Name(), &n); err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, err
+}
+
+// image is where the builder of systemd-boot puts the initrd: a name made from the initrd and the program that adds secrets.
+func (g *generation) image() string {
+	sum := sha256.Sum256([]byte(g.Base + g.Hook))
+	return "/boot/EFI/nixos/" + hex.EncodeToString(sum[:4]) + "-initrd.efi"
+}
+
+// storeFile is a file in the store: 32 characters of digest and a name.
+var storeFile = regexp.MustCompile(`/nix/store/([0-9a-z]{32})-([A-Za-z0-9._+-]+)`)
+
+// evaluate evaluates the configuration in a directory of this machine.
+func evaluate(directory, host string) (*generation, error) {
+	data, err := evaluation("evaluate.nix", "--argstr", "directory", directory, "--argstr", "host", host)
+	if err != nil {
+		return nil, fmt.Errorf("evaluate %s: %w", directory, err)
+	}
+	g := &generation{Sources: map[string][]byte{}}
+	if err := json.Unmarshal(data, &g.evaluated); err != nil {
+		return nil, err
+	}
+	// The files that the manifests name are found by their names.
+	return g, filepath.WalkDir(directory, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if d != nil && d.Name() == ".git" {
+				return fs.SkipDir
+			}
+			return err
+		}
+		for _, m := range storeFile.FindAllStringSubmatch(string(data), -1) {
+			if m[2] == d.Name() {
+				if g.Sources[m[0]], err = os.ReadFile(path); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// evaluationsDir has, on the stage, what was evaluated, and, in the repository, what was evaluated when the pages were last
+// changed: it stands in where there is no nixpkgs to evaluate with.
+const evaluationsDir = stageDir + "/state/evaluated"
+
+// evaluation evaluates an expression of docs/stage, or finds what it was where there is no nixpkgs.
+func evaluation(expression string, args ...string) ([]byte, error) {
+	if err := os.MkdirAll(evaluationsDir, 0o755); err != nil {
+		return nil, err
+	}
+	before, err := os.ReadDir(evaluationsDir)
+	if err != nil {
+		return nil, err
+	}
+	name := fmt.Sprintf("%s.%d.json", os.Getenv("STAGE_NAME"), len(before)+1)
+	if _, err := os.Stat(stageDir + "/nixpkgs-lib"); err != nil {
+		data, err := os.ReadFile(stageDir + "/repo/docs/stage/evaluated/" + name)
+		if err != nil {
+			return nil, err
+		}
+		return expand(data, len(before)), os.WriteFile(filepath.Join(evaluationsDir, name), data, 0o644)
+	}
+	cmd := exec.Command("nix-instantiate", append([]string{
+		"--eval", "--strict", "--json", stageDir + "/repo/docs/stage/" + expression,
+		"--argstr", "libPath", stageDir + "/nixpkgs-lib", "--argstr", "repo", stageDir + "/repo",
+	}, args...)...)
+	cmd.Env = append(os.Environ(), "NIX_CONFIG=build-users-group =\nstore = dummy://")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	data, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, stderr.Bytes())
+	}
+	return data, os.WriteFile(filepath.Join(evaluationsDir, name), shorten(data), 0o644)
+}
+
+// shorten replaces the digests of store paths, which depend on the keys that a run makes, by their numbers, and indents.
+func shorten(data []byte) []byte {
+	numbers := map[string]int{}
+	short := storeFile.ReplaceAllStringFunc(string(data), func(path string) string {
+		m := storeFile.FindStringSubmatch(path)
+		if numbers[m[1]] == 0 {
+			numbers[m[1]] = len(numbers) + 1
+		}
+		return fmt.Sprintf("/nix/store/@%d@-%s", numbers[m[1]], m[2])
+	})
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(short), "", "  "); err != nil {
+		return []byte(short)
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
+}
+
+// expand makes digests of numbers, other ones for every evaluation.
+func expand(data []byte, evaluation int) []byte {
+	return regexp.MustCompile(`/nix/store/@[0-9]+@-`).ReplaceAllFunc(data, func(path []byte) []byte {
+		sum := sha256.Sum256(append(bytes.Clone(path), byte(evaluation)))
+		return []byte("/nix/store/" + hex.EncodeToString(sum[:16]) + "-")
+	})
+}
+
+// realize puts what the generation needs into the store of this machine.
+func (g *generation) realize() error {
+	put := func(path string, data []byte) error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(path, data, 0o555)
+	}
+	texts := append([]string{g.Hook}, g.Activation...)
+	for path, data := range g.Sources {
+		if err := put(path, data); err != nil {
+			return err
+		}
+	}
+	for _, f := range g.Files {
+		texts = append(texts, f.Text)
+		if err := put(f.Path, []byte(f.Text)); err != nil {
+			return err
+		}
+	}
+	base, err := baseImage()
+	if err != nil {
+		return err
+	}
+	if err := put(g.Base, base); err != nil {
+		return err
+	}
+	// Programs are those of this machine, under the paths that the scripts name.
+	program := regexp.MustCompile(storeFile.String() + `/bin/([A-Za-z0-9._-]+)`)
+	for _, m := range program.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
+		if _, err := os.Lstat(m[0]); err == nil {
+			continue
+		}
+		real, err := exec.LookPath(m[3])
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(m[0]), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(real, m[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// baseImage is a small compressed initrd.
+func baseImage() ([]byte, error) {
+	var archive, image bytes.Buffer
+	body := []byte("#!/bin/sh\n")
+	w := cpio.NewWriter(&archive)
+	if err := w.WriteHeader(&cpio.Header{Name: "init", Mode: cpio.TypeReg | 0o755, Links: 1, Size: int64(len(body))}); err != nil {
+		return nil, err
+	}
+	_, err := w.Write(body)
+	if err := errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	z := gzip.NewWriter(&image)
+	_, err = z.Write(archive.Bytes())
+	if err := errors.Join(err, z.Close()); err != nil {
+		return nil, err
+	}
+	return image.Bytes(), nil
+}
+
+// switchTo makes the generation the newest one of this machine, as nixos-rebuild switch does: first the boot loader is
+// installed for all generations, then the new one is activated.
+func (g *generation) switchTo() error {
+	for _, w := range g.Warnings {
+		fmt.Fprintln(os.Stderr, "evaluation warning:", w)
+	}
+	if len(g.Faults) > 0 {
+		return fmt.Errorf("error:\nFailed assertions:\n- %s", strings.Join(g.Faults, "\n- "))
+	}
+	if err := g.realize(); err != nil {
+		return err
+	}
+	numbers, err := generations("")
+	if err != nil {
+		return err
+	}
+	next := 1
+	if len(numbers) > 0 {
+		next = numbers[len(numbers)-1] + 1
+	}
+	data, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(generationsDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(generationsDir, fmt.Sprint(next)), data, 0o644); err != nil {
+		return err
+	}
+	for _, n := range append(numbers, next) {
+		var old generation
+		if err := old.load("", n); err != nil {
+			return err
+		}
+		if err := old.installInitrd(); err != nil && n == next {
+			return fmt.Errorf("failed to create initrd secrets: %w\nFailed to install bootloader", err)
+		} else if err != nil {
+			fmt.Fprintf(os.Stderr, "warning: generation %d: %v\n", n, err)
+		}
+	}
+	return g.activate()
+}
+
+// installInitrd does what the builder of systemd-boot of NixOS 26.11 does: the secrets are added to a copy of the initrd beside
+// its final place, which is then replaced.
+func (g *generation) installInitrd() error {
+	base, err := os.ReadFile(g.Base)
+	if err != nil {
+		return err
+	}
+	image := g.image()
+	pending := image + "12345678.tmp"
+	if err := os.WriteFile(pending, base, 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(pending)
+	if g.Hook != "" {
+		cmd := exec.Command(g.Hook, pending)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+	}
+	return os.Rename(pending, image)
+}
+
+// activate runs the activation scripts.
+func (g *generation) activate() error {
+	for _, u := range g.Users {
+		if err := addAccount(u); err != nil {
+			return err
+		}
+	}
+	cmd := exec.Command("bash", "-euc", strings.Join(g.Activation, "\n"))
+	cmd.Env = append(os.Environ(), "NIXOS_ACTION=switch")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := os.MkdirAll("/run/nixos", 0o755); err != nil {
+		return err
+	}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("activation: %w", err)
+	}
+	if err := os.MkdirAll("/run/current-system", 0o755); err != nil {
+		return err
+	}
+	for _, verb := range []string{"restart", "reload"} {
+		list := "/run/nixos/activation-" + verb + "-list"
+		units, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		fmt.Printf("%sing the following units: %s\n", verb, strings.Join(strings.Fields(string(units)), ", "))
+		if err := os.Remove(list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addAccount(a account) error {
+	for path, line := range map[string]string{
+		"/etc/group":  fmt.Sprintf("%s:x:%%d:\n", a.Group),
+		"/etc/passwd": fmt.Sprintf("%s:x:%%d:100::/var/empty:/bin/sh\n", a.Name),
+	} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, _, _ := strings.Cut(line, ":")
+		if name == "" || strings.HasPrefix(string(data), name+":") || strings.Contains(string(data), "\n"+name+":") {
+			continue
+		}
+		id := 900 - strings.Count(string(data), "\n")
+		if err := os.WriteFile(path, append(data, fmt.Sprintf(line, id)...), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package docs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// standins are the programs that cannot be had on the stage. Each does, with the real programs of this repository, what the
+// real one would have them do.
+var standins = map[string]func(args []string) error{
+	"nixos-rebuild":                  nixosRebuild,
+	"stage-switch":                   stageSwitch,
+	"stage-editor":                   stageEditor,
+	"nix":                            nix,
+	"nix-shell":                      nixShell,
+	"reboot":                         reboot,
+	"systemctl":                      systemctl,
+	"systemd-tty-ask-password-agent": askPassword,
+}
+
+func runStandin(name string, args []string) int {
+	err := standins[name](args)
+	if exit, ok := err.(*exec.ExitError); ok { //nolint:errorlint // one with words of its own is printed
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// nixosRebuild knows switch and boot, for a flake or /etc/nixos, here or on another machine.
+func nixosRebuild(args []string) error {
+	flake, target, rollback, action := "", "", false, ""
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; a {
+		case "switch":
+			action = a
+		case "--flake", "--target-host":
+			i++
+			if i == len(args) {
+				return fmt.Errorf("%s: argument missing", a)
+			}
+			if a == "--flake" {
+				flake = args[i]
+			} else {
+				target = args[i]
+			}
+		case "--rollback":
+			rollback = true
+		case "--sudo", "--use-remote-sudo":
+		default:
+			return fmt.Errorf("nixos-rebuild of the stage does not know %q", a)
+		}
+	}
+	if action == "" {
+		return errors.New("nixos-rebuild: no action")
+	}
+	var data []byte
+	if !rollback {
+		directory, host, _ := strings.Cut(flake, "#")
+		if flake == "" {
+			directory, host = "/etc/nixos", "server01"
+		}
+		directory, err := filepath.Abs(directory)
+		if err != nil {
+			return err
+		}
+		g, err := evaluate(directory, host)
+		if err != nil {
+			return err
+		}
+		if data, err = json.Marshal(g); err != nil {
+			return err
+		}
+	}
+	command := []string{"stage-switch"}
+	if target != "" {
+		command = []string{"ssh", target, "stage-switch"}
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(string(data)), os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// stageSwitch switches to the generation on standard input, or back to the last but one.
+func stageSwitch([]string) error {
+	var g generation
+	err := json.NewDecoder(os.Stdin).Decode(&g)
+	if err == nil {
+		return g.switchTo()
+	}
+	numbers, err := generations("")
+	if err != nil || len(numbers) < 2 {
+		return fmt.Errorf("no generation to go back to: %w", err)
+	}
+	if err := g.load("", numbers[len(numbers)-2]); err != nil {
+		return err
+	}
+	return g.switchTo()
+}
+
+// stageEditor types what the page shows into the file.
+func stageEditor(args []string) error {
+	text, err := os.ReadFile(stageDir + "/state/edit")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(args[len(args)-1], text, 0o600)
+}
+
+// replace runs a program in the place of this one.
+func replace(args []string) error {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, args, os.Environ())
+}
+
+// nix has everything already: it starts what it is asked to start.
+func nix(args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "shell":
+			for i, a := range args {
+				if a == "--command" || a == "-c" {
+					return replace(args[i+1:])
+				}
+			}
+			return nil
+		case "run":
+			flake, program, _ := strings.Cut(args[1], "#")
+			if program == "" {
+				program = filepath.Base(flake) // what its default is named
+			}
+			if i := slices.Index(args, "--"); i > 0 {
+				return replace(append([]string{program}, args[i+1:]...))
+			}
+			return replace([]string{program})
+		case "flake":
+			return nil
+		}
+	}
+	return fmt.Errorf("nix of the stage does not know %q", args)
+}
+
+// nixShell runs a command with packages, all of which are there.
+func nixShell(args []string) error {
+	i := slices.Index(args, "--run")
+	if i < 0 || i+1 >= len(args) || !slices.Contains(args, "-p") {
+		return fmt.Errorf("nix-shell of the stage does not know %q", args)
+	}
+	return replace([]string{"bash", "-c", args[i+1]})
+}
+
+// rebootMarker is there between the order to reboot and the reboot.
+const rebootMarker = stageDir + "/state/reboot"
+
+func reboot([]string) error { return os.WriteFile(rebootMarker, nil, 0o600) }
+
+func systemctl(args []string) error {
+	if len(args) > 0 && args[0] == "reboot" {
+		return reboot(nil)
+	}
+	return nil
+}
+
+// unlockedMarker is there once the disk was opened in the initrd.
+const unlockedMarker = stageDir + "/state/unlocked"
+
+// askPassword is what one types into in the initrd.
+func askPassword([]string) error {
+	if os.Getenv("STAGE_INITRD") == "" {
+		return errors.New("nobody asks for a password")
+	}
+	cmd := exec.Command("cryptsetup", "open", "--test-passphrase", "/dev/vda2")
+	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	return os.WriteFile(unlockedMarker, nil, 0o600)
+}
