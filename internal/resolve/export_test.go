@@ -1,0 +1,4 @@
+package resolve
+
+// SourceName is sourceName, for tests.
+var SourceName = sourceName
