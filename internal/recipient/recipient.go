@@ -59,7 +59,19 @@ func (k Key) String() string { return k.text }
 
 // Among says whether the key is one of the recipients of a file.
 func (k Key) Among(recipients []sopsfile.Recipient) bool {
-	return slices.ContainsFunc(recipients, func(r sopsfile.Recipient) bool {
-		return slices.ContainsFunc(k.names, func(name string) bool { return strings.EqualFold(name, r.ID) })
-	})
+	return slices.ContainsFunc(recipients, func(r sopsfile.Recipient) bool { return slices.Contains(k.names, normal(r.ID)) })
+}
+
+// normal is how a file's name of a recipient is written here: an SSH key without its comment, a fingerprint in capitals, and
+// without the mark that tells gpg to use just that key.
+func normal(id string) string {
+	if strings.HasPrefix(id, "ssh-") {
+		if public, err := sshkey.ParsePublic(id); err == nil {
+			return public.String()
+		}
+	}
+	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""), "!")); fingerprint.MatchString(hex) {
+		return hex
+	}
+	return id
 }

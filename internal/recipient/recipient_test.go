@@ -34,6 +34,8 @@ func TestAmong(t *testing.T) {
 		"age key of it, file for the key":   {public(ed).AgeRecipient(), public(ed).String(), false},
 		"RSA key, file for the key":         {rsa, public(rsa).String(), true},
 		"RSA key, file for its OpenPGP key": {rsa, public(rsa).PGPFingerprint(), true},
+		"ed25519 key, file with a comment":  {ed, ed + " root@host", true},
+		"fingerprint, of just that subkey":  {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint + "!", true},
 		"RSA key, file for another":         {rsa, testkeys.GPGRSAFingerprint, false},
 		"fingerprint":                       {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint, true},
 		"fingerprint, in small letters":     {strings.ToLower(testkeys.GPGRSAFingerprint), testkeys.GPGRSAFingerprint, true},
