@@ -196,7 +196,7 @@ func TestErrors_of_reading(t *testing.T) {
 	broken := errors.New("broken disk")
 	image := join(t, compress(t, KindZstd, baseArchive()), mustSegment(t, secrets("a"), Digest{}))
 	for at := range len(image) {
-		if at%97 != 0 && at < len(image)-2000 {
+		if at%97 != 0 && (at < len(image)-2000 || at%11 != 0) {
 			continue
 		}
 		r := &brokenReader{bytes.NewReader(image), int64(at), broken}

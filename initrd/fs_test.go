@@ -126,7 +126,7 @@ func TestInstall_full_ext4(t *testing.T) {
 	image, filler := filepath.Join(dir, "initrd"), filepath.Join(dir, "filler")
 	outcomes := map[string]int{}
 	for _, first := range [][]byte{plain, join(t, plain, old)} {
-		for free := int64(0); free < 80; free++ {
+		for free := int64(0); free < 80; free += 3 {
 			writeFile(t, image, first)
 			fillUp(t, dir, filler, free*1024)
 			res, err := Install(image, next, Options{})
@@ -173,7 +173,9 @@ func fillUp(t *testing.T, dir, filler string, free int64) {
 	}
 	defer d.Close()
 	for {
-		unix.Sync()
+		if err := unix.Syncfs(int(f.Fd())); err != nil {
+			t.Fatal(err)
+		}
 		space, err := d.Space()
 		if err != nil {
 			t.Fatal(err)

@@ -71,7 +71,8 @@ const (
 // Without Options.Base an image that does not end in a segment of ours is walked as a whole, and refused when not all of it is
 // something that the kernel reads: what is appended to such an image would be lost.
 //
-// The new file has the mode and owner of the old one, or 0600 and the caller's. Two runs in one directory wait for each other.
+// The new file has the mode and owner of the old one, or 0600 and the caller's. Two runs in one directory wait for each other. A
+// run that was killed can leave a temporary file beside the image (0600, with the secrets in it), which the next run removes.
 // Every error says, as a hint (method Hints), in what state the image was left.
 func Install(image string, s *Segment, o Options) (Result, error) {
 	if s == nil {

@@ -269,7 +269,7 @@ func TestInstall_refuses(t *testing.T) {
 func TestInstall_refuses_what_is_no_file(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{1})
-	dir := t.TempDir()
+	dir := scratch(t)
 	for name, make := range map[string]func(string) error{
 		"is a directory": func(p string) error { return os.Mkdir(p, 0o700) },
 		"is a FIFO":      mkfifo,
@@ -292,7 +292,10 @@ func TestInstall_refuses_what_is_no_file(t *testing.T) {
 			}
 		})
 	}
-	for _, path := range []string{"", "/", dir + "/", dir + "/..", "."} {
+	if _, err := Install("", s, Options{}); err == nil || !strings.Contains(err.Error(), "no name given") {
+		t.Errorf("error %v", err)
+	}
+	for _, path := range []string{"/", dir + "/", dir + "/..", "."} {
 		if _, err := Install(path, s, Options{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
 			t.Errorf("%q: error %v", path, err)
 		}

@@ -16,6 +16,9 @@ const maxLinks = 40
 // resolve follows the symbolic links that an image's name may be, and returns directory and name of the file itself, which need
 // not exist. A link is followed only where nobody but root, or the caller, could have put it.
 func resolve(image string) (dir, name string, err error) {
+	if image == "" {
+		return "", "", errors.New("image: no name given")
+	}
 	at := image
 	for range maxLinks {
 		i := strings.LastIndexByte(at, '/')

@@ -78,10 +78,14 @@ func (w *walker) problem(p Part, format string, args ...any) (Part, error) {
 // padding reads NULs.
 func (w *walker) padding(off int64) (Part, error) {
 	buf := make([]byte, min(w.size-off, bufferBytes))
+	nuls := make([]byte, len(buf))
 	for at := off; at < w.size; at += int64(len(buf)) {
 		buf = buf[:min(w.size-at, int64(len(buf)))]
 		if err := readAt(w.r, buf, at); err != nil {
 			return Part{}, err
+		}
+		if bytes.Equal(buf, nuls[:len(buf)]) {
+			continue // compared at once: holes can be long
 		}
 		if rest := bytes.TrimLeft(buf, "\x00"); len(rest) > 0 {
 			return Part{Kind: KindPadding, Offset: off, Size: at + int64(len(buf)-len(rest)) - off}, nil
