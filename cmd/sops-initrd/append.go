@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +41,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				fmt.Fprintln(e.Stdout, sentence(args[0], out, "was"))
+				return printLine(e.Stdout, sentence(args[0], out, "was"))
 			}
 			return nil
 		},
@@ -61,10 +60,9 @@ func hookOptions(e cli.Env) *hook.Options {
 		Warn: func(text string, hints ...string) {
 			cli.Warn(e, program, "%s", text)
 			for _, h := range hints {
-				if h == "" {
-					continue
+				if h != "" {
+					cli.Hint(e, program, h)
 				}
-				fmt.Fprintf(e.Stderr, "%s: hint: %s\n", program, h)
 			}
 		},
 	}

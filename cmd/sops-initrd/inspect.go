@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -36,7 +35,7 @@ append put there with the names, sizes, owners and modes of its entries. It neve
 			if err != nil {
 				return err
 			}
-			defer image.Close()
+			defer func() { _ = image.Close() }() // only read from
 			layout, err := initrd.Inspect(image, image.Size)
 			if err != nil {
 				return err
@@ -56,15 +55,14 @@ func printLayout(w io.Writer, image string, enclosed bool, l *initrd.Layout) err
 	if enclosed {
 		inside = " in a zstd frame"
 	}
-	fmt.Fprintf(w, "%s: %d bytes%s\n", image, l.Size, inside)
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	rows := fmt.Appendf(nil, "%s: %d bytes%s\n", image, l.Size, inside)
 	for _, p := range l.Parts {
-		fmt.Fprintf(t, "  %d\t%d\t%s\t%s\n", p.Offset, p.Size, p.Kind, partNotes(p))
+		rows = fmt.Appendf(rows, "  %d\t%d\t%s\t%s\n", p.Offset, p.Size, p.Kind, partNotes(p))
 		for _, f := range p.Files {
-			fmt.Fprintf(t, "  \t\t  %s\t%d:%d\t%d\t%s\n", modeText(f.Mode), f.UID, f.GID, f.Size, f.Path)
+			rows = fmt.Appendf(rows, "  \t\t  %s\t%d:%d\t%d\t%s\n", f.Mode, f.UID, f.GID, f.Size, f.Path)
 		}
 	}
-	return t.Flush()
+	return printTable(w, rows)
 }
 
 func partNotes(p initrd.Part) string {
@@ -83,7 +81,14 @@ func partNotes(p initrd.Part) string {
 	return ""
 }
 
-func modeText(m fs.FileMode) string { return m.String() }
+// printTable prints lines whose cells end in tabs.
+func printTable(w io.Writer, rows []byte) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	if _, err := t.Write(rows); err != nil {
+		return err
+	}
+	return t.Flush()
+}
 
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -50,8 +50,7 @@ which entries it would have. It writes nothing and prints no value. What would m
 					Segment: out.Length, Cut: out.Cut, Written: out.Written, Entries: out.Entries,
 				})
 			}
-			fmt.Fprintln(e.Stdout, sentence(args[0], out, "would be"))
-			return printEntries(e.Stdout, out.Entries)
+			return errors.Join(printLine(e.Stdout, sentence(args[0], out, "would be")), printEntries(e.Stdout, out.Entries))
 		},
 	}
 	manifestFlag(c, &manifest)
@@ -69,10 +68,10 @@ func jsonFlag(c *cobra.Command, asJSON *bool) {
 // sentence says what happened to an image ("was"), or would ("would be").
 func sentence(image string, o *hook.Outcome, was string) string {
 	text := fmt.Sprintf("%s: %s %s", image, was, o.Action)
-	switch {
-	case o.Action == initrd.Unchanged:
+	if o.Action == initrd.Unchanged {
 		return image + ": unchanged"
-	case o.Action == initrd.Removed:
+	}
+	if o.Action == initrd.Removed {
 		return text + fmt.Sprintf(": the manifest has no entries, %d bytes of secrets go", o.Cut)
 	}
 	text += fmt.Sprintf(": %s, %d bytes of %d", count(len(o.Entries), "entry", "entries"), o.Length, o.Size)
@@ -85,6 +84,11 @@ func sentence(image string, o *hook.Outcome, was string) string {
 	return text
 }
 
+func printLine(w io.Writer, text string) error {
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
 func count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -93,9 +97,9 @@ func count(n int, one, many string) string {
 }
 
 func printEntries(w io.Writer, entries []hook.Entry) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	var rows []byte
 	for _, e := range entries {
-		fmt.Fprintf(t, "  %s\t%d:%d\t%s\t%s\n", e.Mode, e.UID, e.GID, e.Path, e.From)
+		rows = fmt.Appendf(rows, "  %s\t%d:%d\t%s\t%s\n", e.Mode, e.UID, e.GID, e.Path, e.From)
 	}
-	return t.Flush()
+	return printTable(w, rows)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -71,22 +70,21 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 }
 
 func printStatus(w io.Writer, s *provision.Status) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	var rows, notes []byte
 	for _, e := range s.Entries {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", e.Loader, e.Title, stateText(e), e.Image, e.System)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, e := range s.Entries {
+		rows = fmt.Appendf(rows, "%s\t%s\t%s\t%s\t%s\n", e.Loader, e.Title, stateText(e), e.Image, e.System)
 		if e.Problem != "" {
-			fmt.Fprintf(w, "%s: could not be compared: %s\n", e.Title, e.Problem)
+			notes = fmt.Appendf(notes, "%s: could not be compared: %s\n", e.Title, e.Problem)
 		}
 	}
 	for _, name := range s.Leftovers {
-		fmt.Fprintf(w, "%s: has secrets, but no entry loads it (--clean removes it)\n", name)
+		notes = fmt.Appendf(notes, "%s: has secrets, but no entry loads it (--clean removes it)\n", name)
 	}
-	return nil
+	if err := printTable(w, rows); err != nil {
+		return err
+	}
+	_, err := w.Write(notes)
+	return err
 }
 
 func stateText(e provision.EntryStatus) string {

@@ -2,6 +2,7 @@ package bootmenu
 
 import (
 	"debug/pe"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -18,7 +19,7 @@ func (m *Menu) image(file string) ([]Entry, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // not a PE image, so nothing that could be booted
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	cmdline, err := text(f, ".cmdline")
 	if err != nil {
 		return nil, err
@@ -59,8 +60,7 @@ func EmbeddedInitrd(file string) (r io.ReaderAt, size int64, closer io.Closer, e
 	}
 	s := f.Section(".initrd")
 	if s == nil {
-		f.Close()
-		return nil, 0, nil, fmt.Errorf("unified kernel image %s: has no initrd", file)
+		return nil, 0, nil, errors.Join(fmt.Errorf("unified kernel image %s: has no initrd", file), f.Close())
 	}
 	size = int64(s.Size)
 	if s.VirtualSize > 0 && int64(s.VirtualSize) < size {

@@ -10,7 +10,6 @@ type parser struct {
 	file    string
 	entries []Entry
 	current *Entry
-	title   string
 }
 
 func (p *parser) take(n int, line string) {
@@ -57,6 +56,7 @@ func (p *parser) take(n int, line string) {
 			return
 		}
 		p.field(n, word, rest, map[string]string{"cmdline:": "options", "module_path:": "initrd"})
+	case Lanzaboote: // has no text
 	}
 }
 
@@ -94,6 +94,7 @@ func (p *parser) initrds(n int, rest string) {
 		case Limine: // boot():/limine/kernels/…#hash
 			_, name, _ = strings.Cut(name, ":")
 			name, _, _ = strings.Cut(name, "#")
+		case SystemdBoot, Extlinux, REFInd, Lanzaboote: // as it is
 		}
 		p.current.Initrds = append(p.current.Initrds, p.menu.host(p.file, name))
 	}

@@ -101,6 +101,9 @@ func Warn(e Env, program, format string, args ...any) {
 	printLines(e.Stderr, program+": warning: ", fmt.Sprintf(format, args...))
 }
 
+// Hint prints how to go on after a warning.
+func Hint(e Env, program, text string) { printLines(e.Stderr, program+": hint: ", text) }
+
 // printLines prints text with prefix before its first line; further lines are indented.
 func printLines(w io.Writer, prefix, text string) {
 	fmt.Fprintln(w, prefix+strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))

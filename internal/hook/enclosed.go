@@ -94,7 +94,7 @@ func readOld(image string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer i.Close()
+	defer func() { _ = i.Close() }() // only read from
 	if i.Enclosed || i.Size == 0 {
 		old := make([]byte, info.Size())
 		_, err := i.file.ReadAt(old, 0)

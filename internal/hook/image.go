@@ -58,6 +58,6 @@ func Find(image string) (*initrd.Installed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer i.Close()
+	defer func() { _ = i.Close() }() // only read from
 	return initrd.Find(i, i.Size)
 }

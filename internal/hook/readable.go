@@ -20,7 +20,7 @@ func (o Options) warnIfReadable(image string) {
 	if err != nil {
 		mounts, _ = os.Open(os.DevNull)
 	}
-	defer mounts.Close()
+	defer func() { _ = mounts.Close() }() // only read from
 	real, err := filepath.EvalSymlinks(image)
 	if err != nil {
 		real = image

@@ -50,7 +50,7 @@ func directoryEntries(e manifest.Entry) (entries []initrd.Entry, warnings []stri
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // only read from
 	var faults []error
 	walk := func(name string, d fs.DirEntry, err error) error {
 		host := filepath.Join(e.Source, name)
@@ -116,7 +116,7 @@ func readFile(open func(string, int, fs.FileMode) (*os.File, error), name string
 	if err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err

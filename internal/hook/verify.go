@@ -34,7 +34,7 @@ func Verify(manifestPath, image string, o Options) (state State, wanted bool, er
 	if err != nil {
 		return "", wanted, err
 	}
-	defer i.Close()
+	defer func() { _ = i.Close() }() // only read from
 	state, err = compare(i, i.Size, want, wanted)
 	return state, wanted, err
 }

@@ -40,6 +40,7 @@ func Supports(kind bootmenu.Kind) bool {
 	switch kind {
 	case bootmenu.Extlinux, bootmenu.REFInd, bootmenu.SystemdBoot, bootmenu.Limine:
 		return true
+	case bootmenu.GRUB, bootmenu.Lanzaboote: // their installers do it all
 	}
 	return false
 }

@@ -128,7 +128,7 @@ func verify(manifest, image string, embedded bool, o hook.Options) (hook.State, 
 	if err != nil {
 		return "", false, err
 	}
-	defer closer.Close()
+	defer func() { _ = closer.Close() }() // only read from
 	return hook.VerifyReader(manifest, r, size, o)
 }
 

@@ -184,7 +184,7 @@ func readNote(name string) (n note, err error) {
 	if err != nil {
 		return n, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read from
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return n, err
