@@ -126,6 +126,8 @@ let
       }'';
     checkPhase = ''
       ${pkgs.stdenv.shellDryRun} "$target"
+      # What sops-initrd status and install-loader compare images with.
+      ln -s ${config.system.build.sops-initrd-manifest} "$out/manifest.json"
     '';
   };
 in
