@@ -256,9 +256,15 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 	}
 	files := []string{good, badMAC}
 	for _, change := range [][2]string{
-		{"a: ENC[", "a: " + poison + "["}, {"c: ENC[AES256_GCM,data:", "c: 5150515051 #"}, {"a: ENC[AES256_GCM,data:", "a: ENC[AES256_GCM,data:AAAA"},
-		{"mac: ENC[AES256_GCM,data:", "mac: ENC[AES256_GCM,data:AAAA"}, {"lastmodified: ", "lastmodified: " + poison + " #"},
-		{"sops:", poison + ":"}, {"a: ENC[", poison + "\n" + poison + "\na: ENC["}, {"-----BEGIN AGE", "-----" + poison}, {"type:str", "type:" + poison},
+		{"a: ENC[", "a: " + poison + "["},
+		{"c: ENC[AES256_GCM,data:", "c: 5150515051 #"},
+		{"a: ENC[AES256_GCM,data:", "a: ENC[AES256_GCM,data:AAAA"},
+		{"mac: ENC[AES256_GCM,data:", "mac: ENC[AES256_GCM,data:AAAA"},
+		{"lastmodified: ", "lastmodified: " + poison + " #"},
+		{"sops:", poison + ":"},
+		{"a: ENC[", poison + "\n" + poison + "\na: ENC["},
+		{"-----BEGIN AGE", "-----" + poison},
+		{"type:str", "type:" + poison},
 	} {
 		changed := strings.Replace(encrypted, change[0], change[1], 1)
 		if changed == encrypted {
