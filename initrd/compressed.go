@@ -174,11 +174,14 @@ func (l *lz4Stream) block() error {
 	case n > lz4MaxBytes:
 		return fmt.Errorf("block of %d bytes", n)
 	}
-	if l.src == nil {
-		l.src, l.dst = make([]byte, lz4MaxBytes), make([]byte, lz4BlockBytes)
+	if uint32(cap(l.src)) < n {
+		l.src = make([]byte, n)
 	}
-	if _, err := io.ReadFull(l.w, l.src[:n]); err != nil {
-		return unexpected(err)
+	if l.dst == nil {
+		l.dst = make([]byte, lz4BlockBytes)
+	}
+	if err := readFull(l.w, l.src[:n]); err != nil {
+		return err
 	}
 	out, err := lz4.UncompressBlock(l.src[:n], l.dst)
 	if err != nil {
