@@ -1,29 +1,14 @@
-# Everything that nix flake check runs: the packages, the tests of nixos/tests in virtual machines, and checks of the text.
+# Everything that nix flake check runs: the packages, the options reference, the evaluation of the module in many configurations, and
+# the tests of nixos/tests in virtual machines. Formatting and lint are scripts/check-nix's, in the development shell.
 { pkgs }:
 
 let
   inherit (pkgs) lib;
-
-  nixFiles = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
-  };
-
-  text =
-    name: packages: command:
-    pkgs.runCommand "check-${name}" { nativeBuildInputs = packages; } ''
-      cd ${nixFiles}
-      ${command}
-      touch $out
-    '';
 in
 import ../default.nix { inherit pkgs; }
 // import ../nixos/tests { inherit pkgs; }
 // {
   option-docs = pkgs.callPackage ./option-docs.nix { };
-  nixfmt = text "nixfmt" [ pkgs.nixfmt ] "find . -name '*.nix' -exec nixfmt --check {} +";
-  deadnix = text "deadnix" [ pkgs.deadnix ] "deadnix --fail .";
-  statix = text "statix" [ pkgs.statix ] "statix check .";
 
   evaluation = pkgs.runCommand "check-evaluation" { nativeBuildInputs = [ pkgs.nix ]; } ''
     cp -r ${

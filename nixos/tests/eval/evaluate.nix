@@ -16,6 +16,7 @@ let
       systemdStage1 ? true,
       users ? "scripts", # or sysusers, userborn: what makes users
       release ? "26.05",
+      sshd ? true, # NixOS has it off by default; here nearly every host is one with SSH host keys
     }:
     let
       result = lib.evalModules {
@@ -26,6 +27,7 @@ let
             systemdStage1
             users
             release
+            sshd
             ;
         };
         modules = [

@@ -22,6 +22,7 @@ let
             extra:
             evaluate {
               loader = "none";
+              sshd = false;
               config.imports = [
                 ../stand-ins/virtual-machine.nix
                 test.defaults

@@ -86,14 +86,37 @@ in
         default = toString (root + "/modules/sops");
       };
       checks = [
-        "deadnix"
         "evaluation"
-        "nixfmt"
         "option-docs"
-        "statix"
       ];
       shells = [ "default" ];
       formatter = "nixfmt-tree";
+    };
+  };
+
+  "the options reference has the options of sops and no others" = {
+    expr =
+      let
+        inherit (self.checks.x86_64-linux.option-docs) options;
+        names = map (o: o.name) options;
+      in
+      {
+        others = builtins.filter (name: !lib.hasPrefix "sops." name) names;
+        some = builtins.filter (name: builtins.elem name names) [
+          "sops.secrets.<name>.neededForInitrd"
+          "sops.templates.<name>.content"
+          "sops.initrd.enable"
+        ];
+        rendered = builtins.deepSeq options true;
+      };
+    expected = {
+      others = [ ];
+      some = [
+        "sops.secrets.<name>.neededForInitrd"
+        "sops.templates.<name>.content"
+        "sops.initrd.enable"
+      ];
+      rendered = true;
     };
   };
 

@@ -167,7 +167,7 @@ in
 
     services = {
       openssh = {
-        enable = flag true;
+        enable = flag machine.sshd;
         hostKeys = option (types.listOf (types.attrsOf types.anything)) [
           {
             type = "rsa";

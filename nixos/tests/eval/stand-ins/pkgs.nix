@@ -92,7 +92,9 @@ let
       runCommand = name: _: text: derivation name { inherit text; };
       nixosOptionsDoc = arguments: {
         optionsCommonMark = derivation "options.md" {
-          options = lib.optionAttrSetToDocList arguments.options;
+          options = builtins.filter (o: o.visible && !o.internal) (
+            lib.optionAttrSetToDocList arguments.options
+          );
         };
       };
       # nixos/lib/testing: the test's own modules, not yet its nodes.
@@ -114,6 +116,7 @@ let
         hostPlatform = platform;
         shellDryRun = "${pkgs.bash}/bin/bash -n";
       };
+      inherit pkgs;
       pkgsBuildHost = pkgs;
       buildPackages = pkgs;
       callPackage =
