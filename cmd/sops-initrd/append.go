@@ -79,6 +79,10 @@ func applyFlags(c *cobra.Command, o *hook.Options) {
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then tear it)")
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
-	c.Flags().DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long one program (gpg, an age plugin) or key service is waited for")
+	timeoutFlag(c, o)
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
+}
+
+func timeoutFlag(c *cobra.Command, o *hook.Options) {
+	c.Flags().DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long one program (gpg, an age plugin) or key service is waited for")
 }

@@ -347,6 +347,13 @@ func TestNothingIsLeaked(t *testing.T) {
 	}
 	do("inspect", h.path("boot/torn"))
 	do("inspect", h.path("key.txt"))
+	for _, m := range []string{good, badKey, lost, tampered} {
+		do("diagnose", "--manifest", m)
+		do("diagnose", "--json", "--manifest", m, s)
+	}
+	do("status", "--boot", h.path("boot"))
+	do("status", "--json", "--boot", h.path("boot"))
+	do("install-loader", "--loader", "limine", "--boot", h.path("boot"), "--", "false", h.dir)
 	do("remove", h.path("boot/torn"))
 	for _, f := range forbidden {
 		if at := strings.Index(strings.ToLower(outputs.String()), strings.ToLower(f)); at >= 0 {
