@@ -59,6 +59,8 @@ type Result struct {
 const (
 	tempPrefix = ".sops-initrd-"
 	lockWait   = 2 * time.Minute
+
+	openLockWait = 2 * time.Second
 )
 
 // Install puts s at the end of image, in place of any segment of ours that is there, or, when s is empty, cuts that segment.
@@ -110,6 +112,8 @@ type job struct {
 	baseLen int64
 	omit    map[string]bool // entries that the base has; nil until it was compared
 	left    string          // hint that says how the image was left
+
+	unlocked bool // others keep the lock of a directory that is open to them
 }
 
 func withJob(image string, s *Segment, o Options, write bool) (res Result, err error) {
@@ -128,11 +132,11 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 	if j.dir, err = j.layer.OpenDir(j.dirPath); err != nil {
 		return Result{}, err
 	}
-	if err = j.dir.Lock(!write, lockWait); err != nil {
+	if err = j.lock(!write); err != nil {
 		return Result{}, err
 	}
 	var stale error
-	if write {
+	if write && !j.unlocked {
 		_, stale = atomicfile.RemoveStale(j.dir, tempPrefix)
 	}
 	if err = j.open(); err != nil {
@@ -141,6 +145,9 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 	d, err := j.decide()
 	if err != nil {
 		return Result{}, err
+	}
+	if j.unlocked {
+		d.warn("directory %s: somebody keeps it locked; others can write it, so that is not waited for", j.dirPath)
 	}
 	if stale != nil {
 		d.warn("a temporary file that an earlier run left could not be removed: %v", stale)
@@ -159,6 +166,23 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 		j.left = "the image is the new one"
 	}
 	return d.Result, err
+}
+
+// lock makes runs in one directory wait for each other. Whoever can open a directory can lock it: in one that is open to
+// others, such as /tmp, the lock is not relied on, so that nobody can keep the boot loader from being installed.
+func (j *job) lock(shared bool) error {
+	open, err := writable(j.dirPath)
+	if err != nil {
+		return err
+	}
+	if open == "" {
+		return j.dir.Lock(shared, lockWait)
+	}
+	err = j.dir.Lock(shared, openLockWait)
+	if j.unlocked = errors.Is(err, atomicfile.ErrLocked); j.unlocked {
+		return nil
+	}
+	return err
 }
 
 // open opens image and base.

@@ -124,6 +124,36 @@ func TestInstall_planted_image(t *testing.T) {
 	}
 }
 
+// In a directory like /tmp any user can take the lock. That delays nobody for long.
+func TestInstall_locked_by_others(t *testing.T) {
+	t.Parallel()
+	b := newBoot(t, nil)
+	if err := os.Chmod(b.dir, fs.ModeSticky|0o777); err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := osLayer().OpenDir(b.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if err := stranger.Lock(false, 0); err != nil {
+		t.Fatal(err)
+	}
+	// Perhaps another run's, and in use.
+	other := filepath.Join(b.dir, tempPrefix+"0123456789abcdef.tmp")
+	writeFile(t, other, nil)
+	res, err := Install(b.image, mustSegment(t, secrets("a"), Digest{}), Options{})
+	if err != nil || res.Action != Created || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0].Text, "somebody keeps it locked") {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if len(names(t, b.dir)) != 2 {
+		t.Errorf("directory holds %q", names(t, b.dir))
+	}
+	if err := Verify(bytes.NewReader(readFile(t, b.image)), res.Size, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestInstall_warns_of_readers(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{})
