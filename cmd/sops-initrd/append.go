@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -80,9 +81,21 @@ func applyFlags(c *cobra.Command, o *hook.Options) {
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
+	noKeyFlag(c, &o.SkipNoKey)
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
 }
 
 func timeoutFlag(c *cobra.Command, o *hook.Options) {
 	c.Flags().DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long one program (gpg, an age plugin) or key service is waited for")
+}
+
+// noKeyFlag is a word and not a switch, so that a command line says what it does.
+func noKeyFlag(c *cobra.Command, skip *bool) {
+	c.Flags().Func("when-no-key", "`what` to do on a machine that has no key at all yet: fail (default), or skip: leave the secrets out, with a warning", func(text string) error {
+		if text != "fail" && text != "skip" {
+			return errors.New("fail or skip")
+		}
+		*skip = text == "skip"
+		return nil
+	})
 }

@@ -53,6 +53,7 @@ not run. Older systems that lack theirs are warnings.`,
 	c.Flags().StringVar(&kind, "loader", "", "`kind` of the boot loader: extlinux, limine, refind, systemd-boot")
 	bootFlag(c, &o.Boot)
 	c.Flags().StringVar(&o.Hook.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	noKeyFlag(c, &o.Hook.SkipNoKey)
 	required(c, "loader", "boot")
 	return c
 }

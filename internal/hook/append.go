@@ -16,6 +16,8 @@ type Outcome struct {
 	Entries []Entry
 	// Salvaged says that a segment which was there was kept, because its values could not be decrypted again.
 	Salvaged bool
+	// Skipped says that there is no key yet and the image was left as it is, see Options.SkipNoKey.
+	Skipped bool
 }
 
 // Entry is one entry of a manifest, without its content.
@@ -37,8 +39,10 @@ func Append(ctx context.Context, manifestPath, image string, o Options) (*Outcom
 	if err != nil {
 		return nil, err
 	}
-	o.remember(image, outcome)
-	o.warnIfReadable(image)
+	if !outcome.Skipped {
+		o.remember(image, outcome)
+		o.warnIfReadable(image)
+	}
 	return outcome, nil
 }
 
@@ -86,6 +90,9 @@ func (o Options) apply(ctx context.Context, manifestPath, image string, to chang
 		segment, err = j.segment(values, inputs, o)
 	} else {
 		segment, err = o.salvage(image, inputs, manifestPath, valueErr)
+		if err != nil {
+			return o.withoutKeys(ctx, j, image, err)
+		}
 		outcome.Salvaged = true
 	}
 	if err != nil {

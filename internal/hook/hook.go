@@ -22,6 +22,8 @@ type Options struct {
 	AllowInPlace bool
 	// AllowLooseKeys accepts SSH private keys with modes that sshd refuses.
 	AllowLooseKeys bool
+	// SkipNoKey leaves an image without secrets, and warns loudly, where the host has no key at all yet.
+	SkipNoKey bool
 	// State is the directory of the records of what this host installed.
 	State string
 	// Installed is the directory to which the loader copies the image afterwards, when that is not where the image is.

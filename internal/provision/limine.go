@@ -44,7 +44,12 @@ func (o Options) limineEntry(e bootmenu.Entry, s System) error {
 		if wantsNone(s) {
 			return nil
 		}
-		return fmt.Errorf("the entry %q has no initrd secrets: the installer went on after they could not be made", e.Title)
+		fault := fmt.Errorf("the entry %q has no initrd secrets: the installer went on after they could not be made", e.Title)
+		if o.Hook.SkipNoKey { // the hook has said loudly that there is no key yet, or failed
+			o.Hook.Warn(fault.Error())
+			return nil
+		}
+		return fault
 	}
 	first := filepath.Join(o.limineKernels(), s.Name()+secretsSuffix)
 	if err := refresh(first, module); err != nil {
