@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sops-initrd/internal/cli"
+)
+
+const program = "bench"
+
+// defaultLimit is how long one run may take.
+const defaultLimit = 100 * time.Second
+
+const usage = `usage: bench [-against PROGRAM] [-run REGEXP] [-runs N] [-limit TIME] [-update FILE] -build DIR
+
+Measure the programs below DIR, as "make bench" builds them, beside what does the same work today. Prints a table.
+
+options:
+  -against PROGRAM   another sops-install-secrets, measured on the same manifests
+  -build DIR         where "make bench" has built the programs, and where data is kept
+  -limit TIME        stop a run after this time (default 100s)
+  -run REGEXP        only the cases whose names match
+  -runs N            runs of each tool (default 10); tools that take long have fewer
+  -update FILE       put the table into FILE, between its markers
+`
+
+type options struct {
+	against, build, run, update string
+	runs                        int
+	limit                       time.Duration
+}
+
+func parse(args []string) (o options, match *regexp.Regexp, err error) {
+	set := flag.NewFlagSet(program, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.StringVar(&o.against, "against", "", "")
+	set.StringVar(&o.build, "build", "", "")
+	set.StringVar(&o.run, "run", ".", "")
+	set.StringVar(&o.update, "update", "", "")
+	set.IntVar(&o.runs, "runs", 10, "")
+	set.DurationVar(&o.limit, "limit", defaultLimit, "")
+	if err := set.Parse(args); err != nil {
+		return o, nil, err
+	}
+	if set.NArg() > 0 || o.build == "" || o.runs < 1 {
+		return o, nil, errors.New("-build and no operands are wanted, and at least one run")
+	}
+	for _, path := range []*string{&o.build, &o.against, &o.update} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return o, nil, err
+		}
+	}
+	match, err = regexp.Compile(o.run)
+	return o, match, err
+}
+
+func run(env cli.Env) int {
+	o, match, err := parse(env.Args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(env.Stdout, usage)
+		return cli.Done
+	}
+	if err != nil {
+		return cli.Report(env, program, cli.Usage(err))
+	}
+	if os.Geteuid() != 0 {
+		return cli.Report(env, program, errors.New("secrets are installed as on a real host, which only root can do"))
+	}
+	if env.Getenv(insideVariable) == "" {
+		return inside(env)
+	}
+	b := &bench{options: o, match: match, progress: env.Stderr}
+	results, err := b.all()
+	if err != nil {
+		return cli.Report(env, program, err)
+	}
+	page, err := b.page(results)
+	if err == nil {
+		_, err = env.Stdout.Write(page)
+	}
+	if err == nil && o.update != "" {
+		err = update(o.update, page)
+	}
+	return cli.Report(env, program, err)
+}
+
+// insideVariable is set in the process that runs in a mount namespace of its own.
+const insideVariable = "BENCH_INSIDE"
+
+// inside runs this program again in a mount namespace, so that nothing it mounts is seen outside or stays.
+func inside(env cli.Env) int {
+	cmd := exec.Command("/proc/self/exe", env.Args...)
+	cmd.Stdout, cmd.Stderr = env.Stdout, env.Stderr
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL} // makes mounts private, too
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exit.ExitCode()
+	}
+	return cli.Report(env, program, err)
+}
+
+// bench is one run of everything.
+type bench struct {
+	options
+	match    *regexp.Regexp
+	progress io.Writer
+}
+
+// runDir is where secrets are installed: a private /run.
+const runDir = "/run/bench"
+
+func (b *bench) all() ([]result, error) {
+	if err := prepareMachine(); err != nil {
+		return nil, err
+	}
+	f := &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/testkeys/testdata"}
+	p := programs{slim: filepath.Join(b.build, "slim"), full: filepath.Join(b.build, "full"), against: b.against}
+	images := filepath.Join(b.build, "images")
+	if err := os.RemoveAll(images); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(images) // gigabytes
+	cases := append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, images}).cases()...)
+	var results []result
+	for _, c := range cases {
+		if !b.match.MatchString(c.name) {
+			continue
+		}
+		r, err := b.measure(c)
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", c.name, err)
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// prepareMachine gives this process's mount namespace an empty /run and the group that owns secrets on NixOS.
+func prepareMachine() error {
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("mount a private /run: %w", err)
+	}
+	for _, dir := range []string{"/run/nixos", runDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	groups, err := os.ReadFile("/etc/group")
+	if err != nil {
+		return err
+	}
+	own := "/run/group"
+	if err := os.WriteFile(own, append(groups, "keys:x:96:\n"...), 0o644); err != nil {
+		return err
+	}
+	if err := unix.Mount(own, "/etc/group", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind a private /etc/group: %w", err)
+	}
+	return nil
+}

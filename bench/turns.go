@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// budget is the time after which a tool gets no more runs in a case.
+const budget = 20 * time.Second
+
+// result is what came of a case.
+type result struct {
+	benchCase
+	rows []row
+}
+
+// row is one tool in a case.
+type row struct {
+	tool    string
+	runs    []cost // one for each turn the tool took part in, from the first on
+	account account
+	tooLong time.Duration // not 0: it was stopped after this time, and nothing else is known
+}
+
+func (r row) median(of func(cost) float64) float64 {
+	var all []float64
+	for _, c := range r.runs {
+		all = append(all, of(c))
+	}
+	return median(all)
+}
+
+// ratio is the median, over the turns that both took part in, of the quotient of a figure of r and the same of other.
+func (r row) ratio(other row, of func(cost) float64) float64 {
+	var all []float64
+	for i := range min(len(r.runs), len(other.runs)) {
+		all = append(all, of(r.runs[i])/of(other.runs[i]))
+	}
+	return median(all)
+}
+
+func wall(c cost) float64 { return c.wall.Seconds() }
+func cpu(c cost) float64  { return c.cpu.Seconds() }
+
+func median(all []float64) float64 {
+	if len(all) == 0 {
+		return 0
+	}
+	all = slices.Sorted(slices.Values(all))
+	middle := len(all) / 2
+	if len(all)%2 == 1 {
+		return all[middle]
+	}
+	return (all[middle-1] + all[middle]) / 2
+}
+
+// measure lets the tools of a case take turns.
+func (b *bench) measure(c benchCase) (result, error) {
+	tools, err := c.tools()
+	if err != nil {
+		return result{}, err
+	}
+	rows := make([]row, len(tools))
+	spent := make([]time.Duration, len(tools))
+	for i, t := range tools {
+		rows[i].tool = t.name
+		fmt.Fprintf(b.progress, "%s: %s\n", c.name, t.name)
+		took, err := b.once(t)
+		if errors.Is(err, errTooLong) {
+			rows[i].tooLong = b.limit
+			continue
+		}
+		if err != nil {
+			return result{}, err
+		}
+		// The first run fills caches and makes the first generation. Of a tool that takes long it counts nevertheless.
+		if took.wall > budget/2 {
+			rows[i].runs, spent[i] = []cost{took}, took.wall
+		}
+		if rows[i].account, err = b.count(t); err != nil {
+			return result{}, err
+		}
+	}
+	for range b.runs {
+		for i, t := range tools {
+			if rows[i].tooLong > 0 || spent[i] >= budget || len(rows[i].runs) == b.runs {
+				continue
+			}
+			took, err := b.once(t)
+			if err != nil {
+				return result{}, err
+			}
+			rows[i].runs = append(rows[i].runs, took)
+			spent[i] += took.wall
+		}
+	}
+	return result{c, rows}, nil
+}
+
+// once measures one run.
+func (b *bench) once(t tool) (took cost, err error) {
+	err = t.around(func() (err error) {
+		took, err = t.command.run(b.limit)
+		return err
+	})
+	return took, err
+}
+
+// count takes the figures of a run that cannot be had while its time is taken.
+func (b *bench) count(t tool) (a account, err error) {
+	err = t.around(func() (err error) {
+		a, err = t.command.account(runDir, 2*b.limit)
+		return err
+	})
+	return a, err
+}
+
+// around runs a tool between its reset and its check.
+func (t tool) around(run func() error) error {
+	if t.reset != nil {
+		if err := t.reset(); err != nil {
+			return fmt.Errorf("before %s: %w", t.name, err)
+		}
+	}
+	if err := run(); err != nil {
+		return err
+	}
+	if t.check != nil {
+		if err := t.check(); err != nil {
+			return fmt.Errorf("%s did not do what it should: %w", t.name, err)
+		}
+	}
+	return nil
+}
