@@ -77,9 +77,6 @@ func (s *Store) isFresh(n uint64) bool {
 	return err == nil && n < s.published && time.Since(info.ModTime()) < holdTime
 }
 
-// waitForReaders waits until those who looked up a path before the switch have opened their file.
-func (s *Store) waitForReaders() { time.Sleep(time.Until(s.switched.Add(s.Grace))) }
-
 // removeNotes removes the notes of generations that are not there any more.
 func (s *Store) removeNotes(kept func(uint64) bool) error {
 	entries, err := fs.ReadDir(s.tree.root.FS(), ".")

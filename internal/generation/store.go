@@ -24,10 +24,6 @@ func noteName(number uint64) string {
 	return notePrefix + strconv.FormatUint(number, 10) + noteSuffix
 }
 
-// ReadersGrace is how long the generation that was live until now should be kept after the switch, even if it is to be
-// pruned: a reader that followed the link just before may still be on its way to the file.
-const ReadersGrace = 100 * time.Millisecond
-
 // lockPoll is how often a run looks whether the one before it is done.
 const lockPoll = 50 * time.Millisecond
 
@@ -41,7 +37,7 @@ type Config struct {
 	UserMode bool
 	// Group is the group of all directories.
 	Group int
-	// Grace is the time from the switch to the removal of what was live before.
+	// Grace is the longest time from the switch to the removal of what was live before.
 	Grace   time.Duration
 	Machine Machine
 }

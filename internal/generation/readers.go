@@ -1,0 +1,38 @@
+package generation
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+)
+
+// ReadersGrace is how long the generation that was live until now is kept at most after the switch, even if it is to be
+// pruned: a reader that followed the link just before may still be on its way to the file.
+const ReadersGrace = 100 * time.Millisecond
+
+// readersPoll is how often it is looked whether all readers are past that way.
+const readersPoll = time.Millisecond
+
+// waitForReaders waits until those who looked up a path before the switch have opened their file. Whoever is on the way through
+// a path runs, or is ready to run: as soon as nobody else does, nobody is. On a machine that is never idle the grace ends it.
+func (s *Store) waitForReaders() {
+	for end := s.switched.Add(s.Grace); time.Now().Before(end); time.Sleep(readersPoll) {
+		load, err := os.ReadFile("/proc/loadavg")
+		if err == nil && onlyOneRuns(load) {
+			return
+		}
+	}
+}
+
+// onlyOneRuns says whether the reader of this content of /proc/loadavg is the only thread of the machine that runs or is ready
+// to run: the number before the slash (proc(5)).
+func onlyOneRuns(loadavg []byte) bool {
+	fields := bytes.Fields(loadavg)
+	if len(fields) < 4 {
+		return false
+	}
+	running, _, _ := bytes.Cut(fields[3], []byte("/"))
+	n, err := strconv.Atoi(string(running))
+	return err == nil && n <= 1
+}
