@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit fuzz vm vm-all demo lint bench cover clean
+.PHONY: help setup build slim test unit fuzz vm vm-all demo lint bench bench-compare cover clean
 
 cache := $(or $(SOPS_INITRD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sops-initrd)
 # Go as scripts/setup brought it, where the machine has none that is new enough.
@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
 
 setup: ## install Debian packages (root), fetch Go and a kernel, where they are missing
 	@scripts/setup
@@ -46,8 +46,14 @@ lint: ## gofmt, vet, golangci-lint (pinned)
 	go vet ./...
 	go run $(GOLANGCI) run ./...
 
-bench: ## benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+slim: ## the programs without cloud SDKs, into build/slim
+	@scripts/slim build build/slim
+
+bench: setup ## whole programs beside other tools (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, UPDATE=1 for docs/performance.md
+	@scripts/bench $(if $(BENCH_AGAINST),-against '$(BENCH_AGAINST)') $(if $(RUN),-run '$(RUN)') $(if $(UPDATE),-update docs/performance.md)
+
+bench-compare: setup ## Go benchmarks and instruction counts of this tree beside BASE (the branch point, or the commit before)
+	@scripts/bench-compare $(BASE)
 
 cover: ## coverage of the tests without QEMU, into build/cover.html
 	mkdir -p build

@@ -23,22 +23,27 @@ const program = "bench"
 const defaultLimit = 100 * time.Second
 
 const usage = `usage: bench [-against PROGRAM] [-run REGEXP] [-runs N] [-limit TIME] [-update FILE] -build DIR
+       bench -instructions [-programs DIR] [-run REGEXP] -build DIR
 
 Measure the programs below DIR, as "make bench" builds them, beside what does the same work today. Prints a table.
 
 options:
   -against PROGRAM   another sops-install-secrets, measured on the same manifests
   -build DIR         where "make bench" has built the programs, and where data is kept
+  -instructions      count instructions instead, of this project's programs, and print them as Go benchmarks are
   -limit TIME        stop a run after this time (default 100s)
+  -programs DIR      slim programs to take instead of those of the build
   -run REGEXP        only the cases whose names match
   -runs N            runs of each tool (default 10); tools that take long have fewer
   -update FILE       put the table into FILE, between its markers
 `
 
 type options struct {
-	against, build, run, update string
-	runs                        int
-	limit                       time.Duration
+	against, build, programs, run, update string
+
+	runs         int
+	limit        time.Duration
+	instructions bool
 }
 
 func parse(args []string) (o options, match *regexp.Regexp, err error) {
@@ -48,6 +53,8 @@ func parse(args []string) (o options, match *regexp.Regexp, err error) {
 	set.StringVar(&o.build, "build", "", "")
 	set.StringVar(&o.run, "run", ".", "")
 	set.StringVar(&o.update, "update", "", "")
+	set.StringVar(&o.programs, "programs", "", "")
+	set.BoolVar(&o.instructions, "instructions", false, "")
 	set.IntVar(&o.runs, "runs", 10, "")
 	set.DurationVar(&o.limit, "limit", defaultLimit, "")
 	if err := set.Parse(args); err != nil {
@@ -56,7 +63,7 @@ func parse(args []string) (o options, match *regexp.Regexp, err error) {
 	if set.NArg() > 0 || o.build == "" || o.runs < 1 {
 		return o, nil, errors.New("-build and no operands are wanted, and at least one run")
 	}
-	for _, path := range []*string{&o.build, &o.against, &o.update} {
+	for _, path := range []*string{&o.build, &o.against, &o.programs, &o.update} {
 		if *path == "" {
 			continue
 		}
@@ -84,18 +91,14 @@ func run(env cli.Env) int {
 		return inside(env)
 	}
 	b := &bench{options: o, match: match, progress: env.Stderr}
-	results, err := b.all()
-	if err != nil {
+	if err := prepareMachine(); err != nil {
 		return cli.Report(env, program, err)
 	}
-	page, err := b.page(results)
-	if err == nil {
-		_, err = env.Stdout.Write(page)
+	defer os.RemoveAll(b.images()) // gigabytes
+	if o.instructions {
+		return cli.Report(env, program, b.countInstructions(env.Stdout, b.cases()))
 	}
-	if err == nil && o.update != "" {
-		err = update(o.update, page)
-	}
-	return cli.Report(env, program, err)
+	return cli.Report(env, program, b.report(env.Stdout))
 }
 
 // insideVariable is set in the process that runs in a mount namespace of its own.
@@ -125,30 +128,42 @@ type bench struct {
 // runDir is where secrets are installed: a private /run.
 const runDir = "/run/bench"
 
-func (b *bench) all() ([]result, error) {
-	if err := prepareMachine(); err != nil {
-		return nil, err
-	}
+// images is where images lie: on a real file system.
+func (b *bench) images() string { return filepath.Join(b.build, "images") }
+
+func (b *bench) cases() []benchCase {
 	f := &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/testkeys/testdata"}
 	p := programs{slim: filepath.Join(b.build, "slim"), full: filepath.Join(b.build, "full"), against: b.against}
-	images := filepath.Join(b.build, "images")
-	if err := os.RemoveAll(images); err != nil {
-		return nil, err
+	if b.programs != "" {
+		p.slim = b.programs
 	}
-	defer os.RemoveAll(images) // gigabytes
-	cases := append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, images}).cases()...)
-	var results []result
-	for _, c := range cases {
-		if !b.match.MatchString(c.name) {
-			continue
+	var matching []benchCase
+	for _, c := range append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, b.images()}).cases()...) {
+		if b.match.MatchString(c.name) {
+			matching = append(matching, c)
 		}
+	}
+	return matching
+}
+
+// report measures everything and prints what came of it.
+func (b *bench) report(w io.Writer) error {
+	var results []result
+	for _, c := range b.cases() {
 		r, err := b.measure(c)
 		if err != nil {
-			return nil, fmt.Errorf("case %s: %w", c.name, err)
+			return fmt.Errorf("case %s: %w", c.name, err)
 		}
 		results = append(results, r)
 	}
-	return results, nil
+	page, err := b.page(results)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(page); err != nil || b.update == "" {
+		return err
+	}
+	return update(b.update, page)
 }
 
 // prepareMachine gives this process's mount namespace an empty /run and the group that owns secrets on NixOS.

@@ -20,7 +20,6 @@ type benchCase struct {
 // programs are the programs that are measured.
 type programs struct {
 	slim, full string // directories
-	sops       string
 	against    string // another sops-install-secrets, or empty
 }
 
