@@ -14,10 +14,11 @@ import (
 	"sops-initrd/internal/keyring"
 )
 
-// Plain is a decrypted file.
+// Plain is a decrypted file. It is not safe for concurrent use.
 type Plain struct {
 	file     *File
 	branches sops.TreeBranches
+	index    index
 }
 
 // Decrypt decrypts the file and checks its message authentication code. Each program and each key service is waited for no
@@ -45,7 +46,7 @@ func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	case subtle.ConstantTimeCompare([]byte(stored), []byte(computed)) != 1:
 		return nil, attempts, errors.New("its message authentication code does not fit: values were added, removed or changed without sops")
 	}
-	return &Plain{f, tree.Branches}, attempts, nil
+	return &Plain{f, tree.Branches, make(index)}, attempts, nil
 }
 
 func decryptMAC(m sops.Metadata, key []byte) (mac string, err error) {

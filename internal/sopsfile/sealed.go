@@ -13,10 +13,12 @@ import (
 	"sops-initrd/internal/manifest"
 )
 
-// Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that.
+// Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that. It is not
+// safe for concurrent use.
 type Sealed struct {
 	file     *File
 	branches sops.TreeBranches
+	index    index
 }
 
 // Seal finds the encrypted values of the file. It is an error when a value that should be encrypted is not.
@@ -31,7 +33,7 @@ func (f *File) Seal() (*Sealed, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	return &Sealed{f, tree.Branches}, nil
+	return &Sealed{f, tree.Branches, make(index)}, nil
 }
 
 // markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's decision alone. The mark is the
@@ -57,12 +59,12 @@ func (markingCipher) Decrypt(ciphertext string, _ []byte, _ string) (any, error)
 // Has says whether a key leads to a value. The error is that of Plain.Value.
 func (s *Sealed) Has(key string) error {
 	if key == "" {
-		if _, ok := last(s.branches[0], "data"); s.file.format == manifest.Binary && !ok {
+		if _, ok := s.index.last(s.branches[0], "data"); s.file.format == manifest.Binary && !ok {
 			return errors.New("not a binary sops file: it has no value named \"data\" that is a string")
 		}
 		return nil
 	}
-	_, _, err := find(s.branches, key)
+	_, _, err := s.index.find(s.branches, key)
 	return err
 }
 
@@ -78,7 +80,7 @@ func (s *Sealed) Write(w io.Writer, key string) error {
 		}
 		return e.err
 	}
-	path, v, err := find(s.branches, key)
+	path, v, err := s.index.find(s.branches, key)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (p *Plain) Value(key string) ([]byte, error) {
 	if key == "" {
 		return p.whole()
 	}
-	path, v, err := find(p.branches, key)
+	path, v, err := p.index.find(p.branches, key)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +72,16 @@ func (f *File) print(path []string, v any) ([]byte, error) {
 	return bytes.TrimSuffix(out, []byte("\n")), err
 }
 
+// index finds values by name. It remembers the names of every map that it was asked about, by the map's first item: a file may
+// have thousands of values, all of which are asked for one after the other. It is not safe for concurrent use.
+type index map[*sops.TreeItem]map[string]any
+
 // find looks a key up in the documents of a file. It returns the path that led to the value, element by element.
-func find(documents sops.TreeBranches, key string) (path []string, value any, err error) {
+func (x index) find(documents sops.TreeBranches, key string) (path []string, value any, err error) {
 	elements := strings.Split(key, "/")
 	var first *lookupError
 	for _, document := range documents {
-		path, value, miss := walk(document, nil, elements)
+		path, value, miss := x.walk(document, nil, elements)
 		if miss == nil {
 			return path, value, nil
 		}
@@ -100,7 +104,7 @@ type lookupError struct {
 func (e *lookupError) Error() string { return e.what }
 
 // walk follows elements from v on. Where a map has no value of that name longer names are tried, which contain slashes.
-func walk(v any, at, elements []string) ([]string, any, *lookupError) {
+func (x index) walk(v any, at, elements []string) ([]string, any, *lookupError) {
 	if len(elements) == 0 {
 		return at, v, nil
 	}
@@ -109,11 +113,11 @@ func walk(v any, at, elements []string) ([]string, any, *lookupError) {
 		var deepest *lookupError
 		for n := 1; n <= len(elements); n++ {
 			name := strings.Join(elements[:n], "/")
-			child, ok := last(v, name)
+			child, ok := x.last(v, name)
 			if !ok {
 				continue
 			}
-			path, value, miss := walk(child, append(slices.Clone(at), name), elements[n:])
+			path, value, miss := x.walk(child, append(slices.Clone(at), name), elements[n:])
 			if miss == nil {
 				return path, value, nil
 			}
@@ -134,7 +138,7 @@ func walk(v any, at, elements []string) ([]string, any, *lookupError) {
 		if i >= uint64(len(items)) {
 			return nil, nil, &lookupError{at, fmt.Sprintf("%s is a list of %d, counted from 0", quoted(at), len(items))}
 		}
-		return walk(items[i], append(slices.Clone(at), elements[0]), elements[1:])
+		return x.walk(items[i], append(slices.Clone(at), elements[0]), elements[1:])
 	}
 	return nil, nil, &lookupError{at, fmt.Sprintf("%s is %s, not a map", quoted(at), kind(v))}
 }
@@ -142,13 +146,22 @@ func walk(v any, at, elements []string) ([]string, any, *lookupError) {
 func quoted(path []string) string { return strconv.Quote(strings.Join(path, "/")) }
 
 // last finds the last value of a name in a map.
-func last(branch sops.TreeBranch, name string) (any, bool) {
-	for _, item := range slices.Backward(branch) {
-		if key, ok := item.Key.(string); ok && key == name {
-			return item.Value, true
-		}
+func (x index) last(branch sops.TreeBranch, name string) (any, bool) {
+	if len(branch) == 0 {
+		return nil, false
 	}
-	return nil, false
+	values, known := x[&branch[0]]
+	if !known {
+		values = make(map[string]any, len(branch))
+		for _, item := range branch {
+			if key, ok := item.Key.(string); ok {
+				values[key] = item.Value
+			}
+		}
+		x[&branch[0]] = values
+	}
+	value, ok := values[name]
+	return value, ok
 }
 
 func withoutComments(list []any) []any {
