@@ -342,7 +342,7 @@ func (g *generation) activate() error {
 		if err != nil {
 			continue
 		}
-		fmt.Printf("%sing the following units: %s\n", verb, strings.Join(strings.Fields(string(units)), ", "))
+		fmt.Fprintf(os.Stdout, "%sing the following units: %s\n", verb, strings.Join(strings.Fields(string(units)), ", "))
 		if err := os.Remove(list); err != nil {
 			return err
 		}

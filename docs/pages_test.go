@@ -191,6 +191,21 @@ func play(t *testing.T, page string, all []*block) {
 		t.Fatal(err)
 	}
 	defer func() { ssh.close() }()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, stage, ok := strings.Cut(string(text), "<!-- stage: "); ok {
+		stage, _, _ = strings.Cut(stage, " -->")
+		script, module, _ := strings.Cut(stage, ", module: ")
+		start := "bash " + stageDir + "/repo/docs/stage/" + script + ".bash && cd ~/infra"
+		if module != "" { // the example that the page shows in parts
+			start += " && cp " + stageDir + "/repo/docs/examples/" + module + " modules/"
+		}
+		if out, status := s.admin.run(t, start, ""); status != 0 {
+			t.Fatalf("stage/%s.bash:\n%s", script, out)
+		}
+	}
 	for i, b := range all {
 		if path := b.attrs["file"]; path != "" {
 			s.write(t, b, path)

@@ -115,9 +115,9 @@ func (s *sshd) session(channel ssh.Channel, requests <-chan *ssh.Request) {
 			continue
 		}
 		_ = r.Reply(true, nil)
-		var exec struct{ Command string }
-		_ = ssh.Unmarshal(r.Payload, &exec)
-		cmd := s.command(exec.Command)
+		var request struct{ Command string }
+		_ = ssh.Unmarshal(r.Payload, &request)
+		cmd := s.command(request.Command)
 		cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 		in, err := cmd.StdinPipe()
 		if err == nil {

@@ -1,15 +1,22 @@
 package docs
 
 import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
 )
 
 // standins are the programs that cannot be had on the stage. Each does, with the real programs of this repository, what the
@@ -21,6 +28,8 @@ var standins = map[string]func(args []string) error{
 	"nix":                            nix,
 	"nix-shell":                      nixShell,
 	"reboot":                         reboot,
+	"age":                            ageProgram,
+	"wg":                             wg,
 	"systemctl":                      systemctl,
 	"systemd-tty-ask-password-agent": askPassword,
 }
@@ -160,6 +169,72 @@ func nixShell(args []string) error {
 		return fmt.Errorf("nix-shell of the stage does not know %q", args)
 	}
 	return replace([]string{"bash", "-c", args[i+1]})
+}
+
+// ageProgram encrypts standard input to SSH keys and decrypts files with them, with age's own library.
+func ageProgram(args []string) error {
+	switch {
+	case len(args) == 3 && args[0] == "--encrypt" && args[1] == "--recipients-file":
+		line, err := os.ReadFile(args[2])
+		if err != nil {
+			return err
+		}
+		recipient, err := agessh.ParseRecipient(strings.TrimSpace(string(line)))
+		if err != nil {
+			return err
+		}
+		w, err := age.Encrypt(os.Stdout, recipient)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(w, os.Stdin)
+		return errors.Join(err, w.Close())
+	case len(args) == 4 && args[0] == "--decrypt" && args[1] == "--identity":
+		key, err := os.ReadFile(args[2])
+		if err != nil {
+			return err
+		}
+		identity, err := agessh.ParseIdentity(key)
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(args[3])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		r, err := age.Decrypt(f, identity)
+		if err == nil {
+			_, err = io.Copy(os.Stdout, r)
+		}
+		return err
+	}
+	return fmt.Errorf("age of the stage does not know %q", args)
+}
+
+// wg knows genkey and pubkey.
+func wg(args []string) error {
+	if len(args) == 1 && args[0] == "genkey" {
+		key, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err == nil {
+			fmt.Fprintln(os.Stdout, base64.StdEncoding.EncodeToString(key.Bytes()))
+		}
+		return err
+	}
+	var text string
+	if _, err := fmt.Fscan(os.Stdin, &text); err != nil || len(args) != 1 || args[0] != "pubkey" {
+		return fmt.Errorf("wg of the stage does not know %q: %w", args, err)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return err
+	}
+	key, err := ecdh.X25519().NewPrivateKey(raw)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, base64.StdEncoding.EncodeToString(key.PublicKey().Bytes()))
+	return nil
 }
 
 // rebootMarker is there between the order to reboot and the reboot.

@@ -74,8 +74,11 @@ func generate(e cli.Env, req gnupg.Request) error {
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(e.Stderr, "private key: %s\nfingerprint: %s\n", req.Home, key.Fingerprint)
-	if _, err := e.Stdout.Write(key.Public); err != nil {
+	_, err = fmt.Fprintf(e.Stderr, "private key: %s\nfingerprint: %s\n", req.Home, key.Fingerprint)
+	if err == nil {
+		_, err = e.Stdout.Write(key.Public)
+	}
+	if err != nil {
 		return cli.WithHint(fmt.Errorf("write public key: %w", err),
 			fmt.Sprintf("the key pair was made; print its public key with: gpg --homedir %s --armor --export", req.Home))
 	}

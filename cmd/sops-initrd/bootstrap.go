@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -55,12 +56,12 @@ It prints the line for known_hosts, a NixOS module that uses the secrets, and ho
 }
 
 func printBootstrap(w io.Writer, res *bootstrap.Result) error {
-	_, err := fmt.Fprintf(w, "%s: made for\n", res.File)
+	var recipients strings.Builder
 	for _, r := range res.Recipients {
-		fmt.Fprintf(w, "  %s %s\n", r.Type, r.ID)
+		recipients.WriteString("  " + r.Type + " " + r.ID + "\n")
 	}
-	fmt.Fprintf(w, "\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s", res.Fingerprint, res.KnownHosts, res.Nix)
-	if res.Enroll != "" {
+	_, err := fmt.Fprintf(w, "%s: made for\n%s\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s", res.File, recipients.String(), res.Fingerprint, res.KnownHosts, res.Nix)
+	if err == nil && res.Enroll != "" {
 		_, err = fmt.Fprintf(w, "\nthen, on the host, add the key file to the device:\n\n%s\n", res.Enroll)
 	}
 	return err

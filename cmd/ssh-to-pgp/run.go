@@ -119,7 +119,9 @@ func convert(e cli.Env, o *options) error {
 			"allow-non-selfsigned-uid in gpg.conf; or convert the private key on its machine")
 	}
 	for _, fingerprint := range c.fingerprints {
-		fmt.Fprintln(e.Stderr, fingerprint)
+		if _, err := fmt.Fprintln(e.Stderr, fingerprint); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 # Options of NixOS that the documentation's examples set, beyond those of the stand-ins in nixos/tests/eval. They have the types
 # that NixOS gives them.
-{ lib, ... }:
+{
+  config,
+  lib,
+  ...
+}:
 
 let
   inherit (lib) mkOption types;
@@ -9,6 +13,15 @@ let
 in
 {
   options = {
+    boot.initrd.systemd.network.networks = option (types.attrsOf types.anything) { };
+    services.buildkite-agents = option (types.attrsOf types.anything) { };
     boot.initrd.availableKernelModules = option (types.listOf types.str) [ ];
   };
+
+  # nixos/modules/services/continuous-integration/buildkite-agents.nix
+  # nixos/modules/system/boot/networkd.nix
+  config.boot.initrd.systemd.groups.systemd-network.gid = 152;
+  config.users.users = lib.mapAttrs' (
+    name: _: lib.nameValuePair "buildkite-agent-${name}" { group = "buildkite-agent-${name}"; }
+  ) config.services.buildkite-agents;
 }

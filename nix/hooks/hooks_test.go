@@ -153,7 +153,8 @@ func TestImportKeys(t *testing.T) {
 			"sops: directory nowhere does not exist\nsops: none.gpg does not exist\n",
 		},
 		{
-			"damaged key", "p", `sopsPGPKeys="keys/README keys/hosts/rsa.asc"`, []string{rsa},
+			"damaged key", "p", `sopsPGPKeys="keys/README keys/hosts/rsa.asc"`,
+			[]string{rsa},
 			"gpg: no valid OpenPGP data found.\nsops: keys/README was not imported\n",
 		},
 	} {

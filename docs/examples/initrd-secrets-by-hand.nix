@@ -1,0 +1,3 @@
+{
+  boot.initrd.secrets."/etc/wireguard.key" = "/root/wireguard.key";
+}

@@ -1,0 +1,6 @@
+{
+  sops.secrets.database = {
+    sopsFile = ../secrets/database;
+    format = "binary";
+  };
+}
