@@ -18,12 +18,14 @@ import (
 type fullLayer struct {
 	atomicfile.Layer
 	capacity int64
+	magic    int64 // of the file system
 }
 
 type fullDir struct {
 	atomicfile.Dir
 	path     string
 	capacity int64
+	magic    int64
 }
 
 func (l fullLayer) OpenDir(path string) (atomicfile.Dir, error) {
@@ -31,12 +33,12 @@ func (l fullLayer) OpenDir(path string) (atomicfile.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fullDir{d, path, l.capacity}, nil
+	return fullDir{d, path, l.capacity, l.magic}, nil
 }
 
 func (d fullDir) Space() (atomicfile.Space, error) {
 	s, err := d.Dir.Space()
-	s.Free, s.Block, s.Type = d.capacity, 1, 0
+	s.Free, s.Block, s.Type = d.capacity, 1, d.magic
 	if fi, err := os.Lstat(filepath.Join(d.path, "initrd")); err == nil {
 		s.Free -= fi.Size()
 	}
@@ -87,7 +89,7 @@ func (s *scenario) set(t testing.TB) (*boot, Options) {
 // layer puts faults below the fullness, so that asking for space can fail, too.
 func (s *scenario) layer(l atomicfile.Layer) atomicfile.Layer {
 	if s.free > 0 {
-		return fullLayer{l, int64(len(s.image)) + s.free}
+		return fullLayer{Layer: l, capacity: int64(len(s.image)) + s.free}
 	}
 	return l
 }

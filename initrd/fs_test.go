@@ -227,7 +227,7 @@ func TestInstall_over_4_GiB(t *testing.T) {
 	}
 	s := mustSegment(t, secrets("a"), Digest{1})
 	// No room for a copy: this test would not have it, either.
-	o := Options{AllowInPlace: true, layer: fullLayer{osLayer(), size + 4096}}
+	o := Options{AllowInPlace: true, layer: fullLayer{Layer: osLayer(), capacity: size + 4096}}
 	for _, c := range []struct {
 		s    *Segment
 		want Action

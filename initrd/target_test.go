@@ -212,7 +212,7 @@ func TestInstall_hard_link(t *testing.T) {
 	if err := os.Link(b.image, other+"2"); err != nil {
 		t.Fatal(err)
 	}
-	b.fails(s, Options{AllowInPlace: true, layer: fullLayer{osLayer(), int64(len(baseArchive())) + 5000}}, "no space left on device")
+	b.fails(s, Options{AllowInPlace: true, layer: fullLayer{Layer: osLayer(), capacity: int64(len(baseArchive())) + 5000}}, "no space left on device")
 }
 
 // Temporary files of runs that were killed hold secrets: the next run removes them, even when it has nothing else to do.
