@@ -34,8 +34,7 @@ fuzz: ## each fuzz target for FUZZTIME (5s)
 vm: setup ## the tests that boot kernels in QEMU
 	go test -v -count=1 -timeout 30m ./vmtests/...
 
-vm-all: setup ## the same with every long case and kernel
-	@VMTESTS_ALL=1 scripts/setup
+vm-all: setup ## the same with every long case; VMTEST_KERNEL=DIR boots another unpacked kernel package
 	VMTESTS_ALL=1 go test -v -count=1 -timeout 4h ./vmtests/...
 
 demo: setup ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
