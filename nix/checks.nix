@@ -16,7 +16,7 @@ import ../default.nix { inherit pkgs; }
         root = ../.;
         fileset = lib.fileset.unions [
           ../default.nix
-          ../docs/examples
+          ../docs
           ../modules
           ../nix
           ../nixos

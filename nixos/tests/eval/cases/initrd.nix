@@ -126,6 +126,11 @@ in
     };
   };
 
+  "the hook's package names its manifest, for sops-initrd status" = {
+    expr = lib.hasInfix "ln -s ${marked.config.system.build.sops-initrd-manifest} \"$out/manifest.json\"" marked.config.system.build.initialRamdiskSecretAppender.checkPhase;
+    expected = true;
+  };
+
   "the hook of another configuration is another file" = {
     expr =
       marked.config.system.build.initialRamdiskSecretAppender.outPath
