@@ -47,7 +47,12 @@ type Program struct {
 }
 
 // NewProgram returns a Program; nothing is started yet.
-func NewProgram(getenv func(string) string) *Program { return &Program{getenv: getenv} }
+func NewProgram(getenv func(string) string) *Program {
+	if getenv == nil {
+		getenv = func(string) string { return "" }
+	}
+	return &Program{getenv: getenv}
+}
 
 // Decrypt asks sops for the data key. ctx ends the waiting.
 func (p *Program) Decrypt(ctx context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
@@ -72,15 +77,24 @@ func (p *Program) start(ctx context.Context) error {
 	return p.startErr
 }
 
-func (p *Program) run(ctx context.Context) error {
-	name := p.getenv(Variable)
+// find finds the sops program.
+func find(getenv func(string) string) (string, error) {
+	name := getenv(Variable)
 	if name == "" {
 		name = "sops"
 	}
 	program, err := exec.LookPath(name)
 	if err != nil {
-		return fmt.Errorf("this program was built without cloud keys and asks sops for them, but %q cannot be run: put sops into PATH, "+
+		return "", fmt.Errorf("this program was built without cloud keys and asks sops for them, but %q cannot be run: put sops into PATH, "+
 			"set %s to its path, or use the full build", name, Variable)
+	}
+	return program, nil
+}
+
+func (p *Program) run(ctx context.Context) error {
+	program, err := find(p.getenv)
+	if err != nil {
+		return err
 	}
 	// The socket's directory is readable by nobody else: whoever reaches it could use this host's credentials.
 	if p.directory, err = os.MkdirTemp("", "sops-keyservice-"); err != nil {

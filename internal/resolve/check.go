@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"sops-initrd/internal/cli"
 	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/remotekey"
 	"sops-initrd/internal/sopsfile"
 	"sops-initrd/internal/template"
 )
@@ -25,6 +27,7 @@ func Check(req Request, level Level) error {
 	var all faults
 	if level >= CheckSopsFile {
 		sealed, faulty := seal(req)
+		all.add(checkRemote(req, sealed))
 		for _, s := range req.Secrets {
 			place := placeOf(s)
 			if err := faulty[place]; err != nil {
@@ -43,6 +46,24 @@ func Check(req Request, level Level) error {
 	for _, t := range req.Templates {
 		if _, _, err := readTemplate(set, t, req.known()); err != nil {
 			all.add(fmt.Errorf("template %q: %w", t.Name, err))
+		}
+	}
+	return all.err()
+}
+
+// checkRemote looks for files that only keys outside a host open, where this program needs help with those and has none.
+func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
+	err := remotekey.Available(req.Getenv)
+	if err == nil {
+		return nil
+	}
+	var all faults
+	for _, f := range group(req.Secrets) {
+		if s := sealed[placeOf(f.secrets[0])]; s != nil && s.NeedsRemoteKey() {
+			all.add(cli.WithHint(
+				fmt.Errorf("%s, of %s: only keys in clouds or vaults open it: %w", f.path, list(f.names()), err),
+				fmt.Sprintf("on NixOS: sops.environment.%s = \"${pkgs.sops}/bin/sops\";", remotekey.Variable),
+			))
 		}
 	}
 	return all.err()

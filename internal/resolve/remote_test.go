@@ -51,3 +51,36 @@ func TestRun_remoteKey(t *testing.T) {
 		}
 	}
 }
+
+// TestCheck_remoteKey: a build without keys sees that a host could not open a file, and names it.
+func TestCheck_remoteKey(t *testing.T) {
+	sops := testkeys.SOPS(t)
+	t.Setenv("PATH", t.TempDir())
+	uri := testkeys.Vault(t)
+	only := testkeys.EncryptVault(t, "yaml", "key: value\n", uri)
+	also := testkeys.EncryptWith(t, []string{"VAULT_TOKEN=" + testkeys.VaultToken}, "yaml", "key: value\n",
+		"--hc-vault-transit", uri, "--age", testkeys.Public(t, testkeys.Age))
+	_, slim := remotekey.New(nil).(*remotekey.Program)
+
+	check := func(path, program string) string {
+		var stderr bytes.Buffer
+		cli.Report(cli.Env{Stderr: &stderr}, "program", resolve.Check(resolve.Request{
+			Secrets: []manifest.Source{{Name: "s", Key: "key", SopsFile: path, Format: manifest.YAML}},
+			Getenv:  func(name string) string { return map[string]string{remotekey.Variable: program}[name] },
+		}, resolve.CheckSopsFile))
+		return stderr.String()
+	}
+	if got := check(also, ""); got != "" {
+		t.Errorf("a file that an age key opens, too: %s", got)
+	}
+	if got := check(only, sops); got != "" {
+		t.Errorf("with sops: %s", got)
+	}
+	got := check(only, "")
+	if !slim && got != "" {
+		t.Errorf("full build without sops: %s", got)
+	}
+	if slim && (!strings.Contains(got, only) || !strings.Contains(got, "pkgs.sops")) {
+		t.Errorf("slim build without sops: %s", got)
+	}
+}

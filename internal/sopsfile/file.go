@@ -160,6 +160,18 @@ func (f *File) Groups() (count, needed int) {
 	return count, needed
 }
 
+// NeedsRemoteKey says whether keys on a host never suffice: in too many key groups there are only keys of clouds and vaults.
+func (f *File) NeedsRemoteKey() bool {
+	local := make(map[int]bool)
+	for _, r := range f.Recipients() {
+		if r.local() {
+			local[r.Group] = true
+		}
+	}
+	_, needed := f.Groups()
+	return len(local) < needed
+}
+
 // local says whether the recipient's key can be on this host.
 func (r Recipient) local() bool {
 	return r.Type == age.KeyTypeIdentifier || r.Type == pgp.KeyTypeIdentifier

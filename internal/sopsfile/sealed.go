@@ -56,6 +56,9 @@ func (markingCipher) Decrypt(ciphertext string, _ []byte, _ string) (any, error)
 	return []byte(ciphertext), nil
 }
 
+// NeedsRemoteKey is that of the file.
+func (s *Sealed) NeedsRemoteKey() bool { return s.file.NeedsRemoteKey() }
+
 // Has says whether a key leads to a value. The error is that of Plain.Value.
 func (s *Sealed) Has(key string) error {
 	if key == "" {
