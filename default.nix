@@ -5,14 +5,19 @@
 }:
 
 let
-  programs = pkgs.callPackage ./nix/packages/go.nix {
-    inherit vendorHash;
-    inherit (pkgs.buildPackages) go-md2man;
-  };
+  build =
+    slim:
+    pkgs.callPackage ./nix/packages/go.nix {
+      inherit slim vendorHash;
+      inherit (pkgs.buildPackages) go-md2man;
+    };
+  programs = build true;
+  full = build false;
 
   # One build has all programs; each output has the ones that belong together.
-  program =
-    output: name:
+  program = programOf programs;
+  programOf =
+    programs: output: name:
     programs.${output}
     // {
       meta = programs.meta // {
@@ -24,6 +29,8 @@ in
   default = programs;
   sops-initrd = programs;
   sops-install-secrets = program "activation" "sops-install-secrets";
+  sops-initrd-full = full;
+  sops-install-secrets-full = programOf full "activation" "sops-install-secrets";
   sops-init-gpg-key = program "keytools" "sops-init-gpg-key";
   ssh-to-age = program "keytools" "ssh-to-age";
   ssh-to-pgp = program "keytools" "ssh-to-pgp";

@@ -9,6 +9,8 @@
   installShellFiles,
   makeWrapper,
   vendorHash,
+  # Without the software development kits of clouds: their keys are asked for through the sops program, where there is one.
+  slim ? true,
 }:
 
 let
@@ -22,98 +24,110 @@ let
   ];
   all = [ "sops-initrd" ] ++ activation ++ keytools;
 in
-buildGoModule (finalAttrs: {
-  pname = "sops-initrd";
-  version = "0.1.0";
+buildGoModule (
+  finalAttrs:
+  {
+    pname = "sops-initrd" + lib.optionalString (!slim) "-full";
+    version = "0.1.0";
 
-  # Everything that Go may look at: leaving packages out would change what go mod vendor finds.
-  src = fileset.toSource {
-    root = ../..;
-    fileset = fileset.difference ../.. (
-      fileset.unions [
-        ../../default.nix
-        ../../flake.lock
-        ../../flake.nix
-        ../../modules
-        (fileset.fileFilter (file: file.hasExt "nix") ../../nix)
-        (fileset.fileFilter (file: file.hasExt "nix") ../../nixos)
-        (fileset.maybeMissing ../../vendor)
-        (fileset.maybeMissing ../../build)
-      ]
-    );
-  };
+    # Everything that Go may look at: leaving packages out would change what go mod vendor finds.
+    src = fileset.toSource {
+      root = ../..;
+      fileset = fileset.difference ../.. (
+        fileset.unions [
+          ../../default.nix
+          ../../flake.lock
+          ../../flake.nix
+          ../../modules
+          (fileset.fileFilter (file: file.hasExt "nix") ../../nix)
+          (fileset.fileFilter (file: file.hasExt "nix") ../../nixos)
+          (fileset.maybeMissing ../../vendor)
+          (fileset.maybeMissing ../../build)
+        ]
+      );
+    };
 
-  inherit vendorHash;
+    inherit vendorHash;
 
-  # A host has only the programs that it uses.
-  outputs = [
-    "out"
-    "activation"
-    "keytools"
-    "man"
-  ];
+    # A host has only the programs that it uses.
+    outputs = [
+      "out"
+      "activation"
+      "keytools"
+      "man"
+    ];
 
-  subPackages = map (name: "cmd/${name}") all;
-  ldflags = [
-    "-s"
-    "-w"
-    "-X sops-initrd/internal/cli.version=${finalAttrs.version}"
-  ];
+    subPackages = map (name: "cmd/${name}") all;
+    ldflags = [
+      "-s"
+      "-w"
+      "-X sops-initrd/internal/cli.version=${finalAttrs.version}"
+    ];
 
-  nativeBuildInputs = [
-    go-md2man
-    installShellFiles
-    makeWrapper
-  ];
+    nativeBuildInputs = [
+      go-md2man
+      installShellFiles
+      makeWrapper
+    ];
 
-  # buildGoModule would test the packages of the programs only.
-  nativeCheckInputs = [
-    bashInteractive
-    gnupg
-  ];
-  checkPhase = ''
-    runHook preCheck
-    export HOME=$TMPDIR
-    go test ./cmd/... ./initrd/... ./internal/... ./nix/... ./nixos/...
-    runHook postCheck
-  '';
+    # buildGoModule would test the packages of the programs only.
+    nativeCheckInputs = [
+      bashInteractive
+      gnupg
+    ];
+    checkPhase = ''
+      runHook preCheck
+      export HOME=$TMPDIR
+      go test ./cmd/... ./initrd/... ./internal/... ./nix/... ./nixos/...
+      runHook postCheck
+    '';
 
-  postInstall = ''
-    mkdir -p $activation/bin $keytools/bin
-    mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
-    mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
+    postInstall = ''
+      mkdir -p $activation/bin $keytools/bin
+      mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
+      mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
 
-    for page in docs/man/*.md; do
-      go-md2man -in "$page" -out "$(basename "$page" .md)"
-      installManPage "$(basename "$page" .md)"
-    done
-  ''
-  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-    installShellCompletion --cmd sops-initrd \
-      --bash <($out/bin/sops-initrd completion bash) \
-      --fish <($out/bin/sops-initrd completion fish) \
-      --zsh <($out/bin/sops-initrd completion zsh)
-    $out/bin/sops-initrd man pages
-    installManPage pages/*
-  ''
-  + ''
-    wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}
-  '';
+      for page in docs/man/*.md; do
+        go-md2man -in "$page" -out "$(basename "$page" .md)"
+        installManPage "$(basename "$page" .md)"
+      done
+    ''
+    + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+      installShellCompletion --cmd sops-initrd \
+        --bash <($out/bin/sops-initrd completion bash) \
+        --fish <($out/bin/sops-initrd completion fish) \
+        --zsh <($out/bin/sops-initrd completion zsh)
+      $out/bin/sops-initrd man pages
+      installManPage pages/*
+    ''
+    + ''
+      wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}
+    '';
 
-  doInstallCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
-  installCheckPhase = ''
-    runHook preInstallCheck
-    for program in {$out,$activation,$keytools}/bin/*; do
-      "$program" --version
-    done
-    runHook postInstallCheck
-  '';
+    doInstallCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
+    installCheckPhase = ''
+      runHook preInstallCheck
+      for program in {$out,$activation,$keytools}/bin/*; do
+        "$program" --version
+      done
+      runHook postInstallCheck
+    '';
 
-  meta = {
-    description = "Secrets from sops files, at activation and in the initrd of NixOS";
-    license = lib.licenses.mit;
-    platforms = lib.platforms.linux;
-    mainProgram = "sops-initrd";
-    outputsToInstall = finalAttrs.outputs;
-  };
-})
+    meta = {
+      description = "Secrets from sops files, at activation and in the initrd of NixOS";
+      license = lib.licenses.mit;
+      platforms = lib.platforms.linux;
+      mainProgram = "sops-initrd";
+      outputsToInstall = finalAttrs.outputs;
+    };
+  }
+  // lib.optionalAttrs slim {
+    # What buildGoModule installs afterwards is what lies in $GOPATH/bin.
+    buildPhase = ''
+      runHook preBuild
+      LDFLAGS=${lib.escapeShellArg (toString finalAttrs.ldflags)} bash scripts/slim build "$GOPATH/bin" \
+        ${toString (map (package: "./${package}") finalAttrs.subPackages)}
+      runHook postBuild
+    '';
+  }
+)

@@ -23,7 +23,9 @@ let
     "sops-import-keys-hook"
     "sops-init-gpg-key"
     "sops-initrd"
+    "sops-initrd-full"
     "sops-install-secrets"
+    "sops-install-secrets-full"
     "sops-pgp-hook"
     "ssh-to-age"
     "ssh-to-pgp"
@@ -55,6 +57,14 @@ in
         sops-initrd = initrd;
         sops-install-secrets = {
           name = "sops-initrd-0.1.0-activation";
+          program = "sops-install-secrets";
+        };
+        sops-initrd-full = {
+          name = "sops-initrd-full-0.1.0";
+          program = "sops-initrd";
+        };
+        sops-install-secrets-full = {
+          name = "sops-initrd-full-0.1.0-activation";
           program = "sops-install-secrets";
         };
         sops-init-gpg-key = keytools "sops-init-gpg-key";
