@@ -3,29 +3,29 @@ package manifest
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
 // runtimeDir stands for XDG_RUNTIME_DIR at the beginning of the paths of a user's manifest.
 const runtimeDir = "%r"
 
-func (c rawCommon) check(f *faults) {
+func (c rawCommon) check(f *faults, userMode bool) {
 	if c.Version < 0 || c.Version > version {
 		f.add("version", "%d is not known (this program knows versions up to %d; it is older than the module that wrote the manifest)", c.Version, version)
 	}
-	f.keySources(c.KeySources)
+	f.keySources(c.KeySources, userMode)
 }
 
 func (r rawManifest) check() (*Manifest, error) {
 	var f faults
-	r.rawCommon.check(&f)
+	r.rawCommon.check(&f, r.UserMode)
 	m := &Manifest{
 		Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName,
-		SecretsMountPoint: r.SecretsMountPoint, SymlinkPath: r.SymlinkPath, KeepGenerations: r.KeepGenerations,
-		UseTmpfs: r.UseTmpfs, UserMode: r.UserMode, Logging: r.Logging,
+		KeepGenerations: r.KeepGenerations, UseTmpfs: r.UseTmpfs, UserMode: r.UserMode, Logging: r.Logging,
 	}
-	f.place("secretsMountPoint", r.SecretsMountPoint, r.UserMode)
-	f.place("symlinkPath", r.SymlinkPath, r.UserMode)
+	m.SecretsMountPoint = f.place("secretsMountPoint", r.SecretsMountPoint, r.UserMode)
+	m.SymlinkPath = f.place("symlinkPath", r.SymlinkPath, r.UserMode)
 	if r.KeepGenerations < 0 {
 		f.add("keepGenerations", "%d is negative", r.KeepGenerations)
 	}
@@ -57,7 +57,7 @@ func (r rawManifest) check() (*Manifest, error) {
 
 func (r rawInitrd) check() (*Initrd, error) {
 	var f faults
-	r.rawCommon.check(&f)
+	r.rawCommon.check(&f, false)
 	m := &Initrd{Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName}
 	var secrets, templates []string
 	for i, s := range r.Secrets {
@@ -77,7 +77,7 @@ func (r rawInitrd) check() (*Initrd, error) {
 
 func (s rawSource) check(f *faults, at string, version int) Source {
 	f.name(at+"name", s.Name)
-	f.absolute(at+"sopsFile", s.SopsFile)
+	f.opened(at+"sopsFile", s.SopsFile)
 	source := Source{Name: s.Name, SopsFile: s.SopsFile, Format: f.format(at+"format", s.Format), Key: s.Key}
 	switch {
 	case source.Format == Binary:
@@ -91,18 +91,18 @@ func (s rawSource) check(f *faults, at string, version int) Source {
 func (t rawText) check(f *faults, at string) Text {
 	f.name(at+"name", t.Name)
 	if t.File != "" {
-		f.host(at+"file", t.File)
+		f.opened(at+"file", t.File)
 	}
 	return Text(t)
 }
 
 func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 	place := Placement{
-		Path: p.Path, Mode: f.mode(at+"mode", p.Mode), UID: p.UID, GID: p.GID,
+		Mode: f.mode(at+"mode", p.Mode), UID: p.UID, GID: p.GID,
 		RestartUnits: p.RestartUnits, ReloadUnits: p.ReloadUnits,
 	}
 	if p.Path != "" {
-		f.place(at+"path", p.Path, userMode)
+		place.Path = f.place(at+"path", p.Path, userMode)
 	}
 	if p.Owner != nil {
 		place.Owner = *p.Owner
@@ -115,15 +115,26 @@ func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 	return place
 }
 
-// place checks a path that is made at activation; in user mode it may begin with %r.
-func (f *faults) place(field, text string, userMode bool) {
+// place checks a path that is made at activation, and cleans it: the reference takes a path with an empty element. In user
+// mode it may begin with %r.
+func (f *faults) place(field, text string, userMode bool) string {
+	absolute := text
 	if userMode {
-		text = strings.Replace(text, runtimeDir, "/run/user", 1)
+		absolute = strings.Replace(text, runtimeDir, "/run/user", 1)
 	}
-	f.absolute(field, text)
-	if text == "/" {
+	switch {
+	case text == "":
+		f.add(field, "missing")
+	case !path.IsAbs(absolute):
+		f.add(field, "%q is not an absolute path", text)
+	case strings.Contains(text, "\x00"):
+		f.add(field, "%q has a NUL byte", text)
+	case slices.Contains(strings.Split(text, "/"), ".."):
+		f.add(field, "%q goes up and down again (write %q)", text, path.Clean(text))
+	case path.Clean(absolute) == "/":
 		f.add(field, "cannot be the root directory")
 	}
+	return path.Clean(text)
 }
 
 // unique checks that no name stands twice in a list, and returns where each name stands first.

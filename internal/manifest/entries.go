@@ -45,7 +45,19 @@ func (r rawInitrd) checkEntries(f *faults, secrets, templates map[string]int) []
 		}
 		entries = append(entries, e)
 	}
+	f.nested(entries, first)
 	return entries
+}
+
+// nested checks that no entry is below one that is a file. Of a source it is not known here what it is.
+func (f *faults) nested(entries []Entry, first map[string]int) {
+	for i, e := range entries {
+		for dir := path.Dir(e.ImagePath()); dir != "/" && dir != "."; dir = path.Dir(dir) {
+			if j, ok := first[dir]; ok && entries[j].Source == "" && len(entries[j].Path) > 1 {
+				f.add(fmt.Sprintf("entries[%d].path", i), "%q is below %q, which is a file (entries[%d])", e.Path, entries[j].Path, j)
+			}
+		}
+	}
 }
 
 func (r rawEntry) checkOrigin(f *faults, at string, secrets, templates map[string]int) {
@@ -69,7 +81,7 @@ func (r rawEntry) checkOrigin(f *faults, at string, secrets, templates map[strin
 			f.add(at+".template", "no template is named %q", r.Template)
 		}
 	default:
-		f.host(at+".source", r.Source)
+		f.opened(at+".source", r.Source)
 	}
 }
 

@@ -76,32 +76,40 @@ func (f *faults) absolute(field, text string) {
 // clean says whether a path has no empty, "." or ".." element and no NUL byte.
 func clean(text string) bool { return path.Clean(text) == text && !strings.Contains(text, "\x00") }
 
+// maxKeyTimeoutSeconds is a day: whoever waits longer waits for nothing.
+const maxKeyTimeoutSeconds = 24 * 60 * 60
+
 // keySources checks the paths of the key sources.
-func (f *faults) keySources(k KeySources) {
-	paths := func(field string, list []string) {
-		for i, p := range list {
-			f.host(fmt.Sprintf("%s[%d]", field, i), p)
+func (f *faults) keySources(k KeySources, userMode bool) {
+	opened := func(field, text string) {
+		if rest, ok := strings.CutPrefix(text, runtimeDir+"/"); ok && userMode {
+			text = "/" + rest
 		}
+		f.opened(field, text)
 	}
-	paths("sshKeyPaths", k.SSHKeyPaths)
-	paths("ageSshKeyPaths", k.AgeSSHKeyPaths)
+	for i, p := range k.SSHKeyPaths {
+		opened(fmt.Sprintf("sshKeyPaths[%d]", i), p)
+	}
+	for i, p := range k.AgeSSHKeyPaths {
+		opened(fmt.Sprintf("ageSshKeyPaths[%d]", i), p)
+	}
 	if k.GnuPGHome != "" {
-		f.host("gnupgHome", k.GnuPGHome)
+		opened("gnupgHome", k.GnuPGHome)
 	}
 	if k.AgeKeyFile != "" {
-		f.host("ageKeyFile", k.AgeKeyFile)
+		opened("ageKeyFile", k.AgeKeyFile)
 	}
-	if k.KeyTimeout < 0 {
-		f.add("keyTimeout", "%d is negative", k.KeyTimeout)
+	if k.KeyTimeout < 0 || k.KeyTimeout > maxKeyTimeoutSeconds {
+		f.add("keyTimeout", "%d is not a number of seconds from 0 to %d", k.KeyTimeout, maxKeyTimeoutSeconds)
 	}
 }
 
-// host checks a path that is only opened, never made: it need not be clean, and in user mode it may begin with %r.
-func (f *faults) host(field, text string) {
+// opened checks a path that is only opened, never made: it need not be clean.
+func (f *faults) opened(field, text string) {
 	switch {
 	case text == "":
 		f.add(field, "missing")
-	case !path.IsAbs(text) && !strings.HasPrefix(text, runtimeDir+"/"):
+	case !path.IsAbs(text):
 		f.add(field, "%q is not an absolute path", text)
 	case strings.Contains(text, "\x00"):
 		f.add(field, "%q has a NUL byte", text)

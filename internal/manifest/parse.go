@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 )
 
 // version is the newest schema this package knows.
@@ -144,15 +146,23 @@ func decode(data []byte, into any) error {
 		line, column := position(data, syntax.Offset)
 		return fmt.Errorf("not JSON: line %d, column %d: %w", line, column, err)
 	case errors.As(err, &wrongType):
-		field := wrongType.Field
-		if field == "" {
-			field = "document"
-		}
+		field := fieldName(wrongType.Field)
 		line, _ := position(data, wrongType.Offset)
 		return fmt.Errorf("line %d: %s: got a JSON %s, want %s", line, field, wrongType.Value, jsonKind(wrongType.Type))
 	default:
 		return fmt.Errorf("not JSON: %w", err)
 	}
+}
+
+// fieldName is the name of a field in the document: encoding/json names the Go types too that a type is made of.
+func fieldName(path string) string {
+	elements := slices.DeleteFunc(strings.Split(path, "."), func(element string) bool {
+		return element == "" || element == "rawCommon" || element == "rawSource" || element == "rawText" || element == "rawPlacement" || element == "KeySources"
+	})
+	if len(elements) == 0 {
+		return "document"
+	}
+	return strings.Join(elements, ".")
 }
 
 // position turns an offset that encoding/json counts behind the offending byte into line and column, both from 1.
