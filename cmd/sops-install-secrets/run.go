@@ -80,15 +80,16 @@ func run(env cli.Env) int {
 	f, err := parse(env.Args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(env.Stdout, usage)
-		return cli.Done
+		_, err := fmt.Fprint(env.Stdout, usage)
+		return cli.Report(env, install.Program, err)
 	case err != nil:
 		err = cli.WithHint(cli.Usage(err), "sops-install-secrets -help explains the options")
 		return cli.Report(env, install.Program, err)
 	case f.version:
-		fmt.Fprintln(env.Stdout, install.Program, cli.Version())
-		return cli.Done
+		_, err := fmt.Fprintln(env.Stdout, install.Program, cli.Version())
+		return cli.Report(env, install.Program, err)
 	}
+	syscall.Umask(0o077) // what is made gets its mode explicitly; a stricter umask would lock an ordinary user out of it before
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	installer := install.Installer{

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 	for _, script := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txtar"), func(t *testing.T) {
 			t.Parallel()
+			testns.Need(t)
 			needTools(t, script)
 			testns.Inside(t, sopsPath+"="+testkeys.SOPS(t))
 		})
@@ -84,7 +85,10 @@ func setup(t *testing.T) func(*testscript.Env) error {
 		}
 		e.Setenv("GPG", testkeys.GPGRSAFingerprint)
 		bin, _, _ := strings.Cut(e.Getenv("PATH"), string(os.PathListSeparator))
-		e.Setenv("BIN", bin) // where the program is, and nothing else
+		e.Setenv("BIN", bin)                                       // where the program is, and nothing else
+		if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil { // for ordinary users
+			return err
+		}
 		e.Setenv("KEYS", keys)
 		e.Setenv("HOME", "/var/empty")
 		e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))

@@ -17,5 +17,7 @@
 // Runs are serialised by a lock on a file beside the mount point (/run/secrets.d.lock). It is not the directory itself,
 // because the file system is mounted there under the lock, and not its parent, because anybody may lock that.
 //
+// Old generations are removed a moment after the switch. Who opened the directory of one before keeps it until the next run.
+//
 // All of it lives in memory, so nothing is synced.
 package generation

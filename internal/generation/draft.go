@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Draft is a generation that is being written.
@@ -84,7 +86,11 @@ func (d *Draft) Symlink(target, name string, uid, gid int) error {
 	if err := d.tree.step("chown", name); err != nil {
 		return err
 	}
-	return d.tree.fault("chown", name, d.tree.root.Lchown(name, uid, gid))
+	link, err := d.tree.root.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return d.tree.fault("open", name, err)
+	}
+	return errors.Join(d.tree.fault("chown", name, d.store.Machine.Chown(link, uid, gid)), link.Close())
 }
 
 func (d *Draft) parents(name string) error {

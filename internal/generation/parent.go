@@ -84,22 +84,20 @@ func (w *walk) next() error {
 
 // mkdir makes the next part, which next enters then. The mode does not depend on the umask.
 func (w *walk) mkdir(name, full string) error {
-	err := unix.Mkdirat(int(w.dir.Fd()), name, 0o755)
-	if err == nil {
-		err = unix.Fchmodat(int(w.dir.Fd()), name, 0o755, unix.AT_SYMLINK_NOFOLLOW)
-		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-			err = nil // Linux before 6.6; then the umask counts
-		}
-	}
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := unix.Mkdirat(int(w.dir.Fd()), name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 		return &fs.PathError{Op: "mkdir", Path: full, Err: err}
 	}
-	return nil
+	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil //nolint:nilerr // next says what is there now
+	}
+	dir := os.NewFile(uintptr(fd), full)
+	return errors.Join(dir.Chmod(0o755), dir.Close())
 }
 
 // enter makes dir the place the walk has come to.
 func (w *walk) enter(dir *os.File, path string) error {
-	w.dir.Close()
+	_ = w.dir.Close() // only ever read
 	w.dir, w.path = dir, path
 	for len(w.claims) > 0 {
 		c := w.claims[len(w.claims)-1]

@@ -128,10 +128,10 @@ const (
 // removeForeignKeys removes the keys that the installer before this one left.
 func (s *Store) removeForeignKeys() error {
 	f, err := read(s.tree.root, foreignKeys)
-	if err != nil || !bytes.HasPrefix(f.Data, []byte(foreignKeysHeader)) {
-		return nil // not there, or somebody else's
+	if err == nil && bytes.HasPrefix(f.Data, []byte(foreignKeysHeader)) {
+		return s.tree.remove(foreignKeys)
 	}
-	return s.tree.remove(foreignKeys)
+	return nil //nolint:nilerr // not there, or somebody else's
 }
 
 // removeReplaced removes what is left beside the link: the directory that was in its place, a link of an interrupted run.

@@ -5,17 +5,24 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ReadersGrace is how long the generation that was live until now is kept at most after the switch, even if it is to be
 // pruned: a reader that followed the link just before may still be on its way to the file.
 const ReadersGrace = 100 * time.Millisecond
 
+// membarrierGlobal is MEMBARRIER_CMD_GLOBAL of linux/membarrier.h.
+const membarrierGlobal = 1
+
 // readersPoll is how often it is looked whether all readers are past that way.
 const readersPoll = time.Millisecond
 
 // waitForReaders waits until those who looked up a path before the switch have opened their file. Whoever is on the way through
-// a path runs, or is ready to run: as soon as nobody else does, nobody is. On a machine that is never idle the grace ends it.
+// a path runs, or is ready to run: as soon as nobody else does, nobody is. On a machine that is never idle the grace ends it, and after it what the
+// kernel has for such a case: paths are looked up under RCU where that can be (Documentation/filesystems/path-lookup.rst), and
+// the global membarrier lasts until all that began before it has ended, however long it was interrupted (membarrier(2)).
 func (s *Store) waitForReaders() {
 	for end := s.switched.Add(s.Grace); time.Now().Before(end); time.Sleep(readersPoll) {
 		load, err := os.ReadFile("/proc/loadavg")
@@ -23,6 +30,7 @@ func (s *Store) waitForReaders() {
 			return
 		}
 	}
+	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0) // not all kernels have it
 }
 
 // onlyOneRuns says whether the reader of this content of /proc/loadavg is the only thread of the machine that runs or is ready

@@ -75,16 +75,14 @@ func Lock(ctx context.Context, c Config, waiting func()) (*Store, error) {
 			return &Store{Config: c, lock: lock}, nil
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			lock.Close()
-			return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", lock.Name(), err), lock.Close())
 		}
 		if first {
 			waiting()
 		}
 		select {
 		case <-ctx.Done():
-			lock.Close()
-			return nil, fmt.Errorf("wait for the lock %s: %w", lock.Name(), ctx.Err())
+			return nil, errors.Join(fmt.Errorf("wait for the lock %s: %w", lock.Name(), ctx.Err()), lock.Close())
 		case <-time.After(lockPoll):
 		}
 	}
@@ -126,7 +124,9 @@ func (s *Store) Mount() error {
 		}
 	}
 	if s.covered == nil {
-		before.Close()
+		if err := before.Close(); err != nil {
+			return err
+		}
 	}
 	root, err := os.OpenRoot(s.MountPoint)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -100,6 +101,9 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 	store, err := generation.Lock(ctx, in.config(m, o), func() {
 		fmt.Fprintf(in.Env.Stderr, "%s: waiting for another run to end\n", Program)
 	})
+	if errors.Is(err, fs.ErrPermission) && !m.UserMode {
+		err = cli.WithHint(err, "secrets of the system are installed by root; an ordinary user's manifest has userMode")
+	}
 	if err != nil {
 		return nil, err
 	}
