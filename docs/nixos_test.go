@@ -97,7 +97,7 @@ var storeFile = regexp.MustCompile(`/nix/store/([0-9a-z]{32})-([A-Za-z0-9._+-]+)
 func evaluate(directory, host string) (*generation, error) {
 	data, err := evaluation("evaluate.nix", "--argstr", "directory", directory, "--argstr", "host", host)
 	if err != nil {
-		return nil, fmt.Errorf("evaluate %s: %w", directory, err)
+		return nil, fmt.Errorf("evaluate %s:\n%w", directory, err)
 	}
 	g := &generation{Sources: map[string][]byte{}}
 	if err := json.Unmarshal(data, &g.evaluated); err != nil {
@@ -126,6 +126,11 @@ func evaluate(directory, host string) (*generation, error) {
 // changed: it stands in where there is no nixpkgs to evaluate with.
 const evaluationsDir = stageDir + "/state/evaluated"
 
+// failure is an evaluation that failed.
+type failure struct {
+	Error string `json:"error"`
+}
+
 // evaluation evaluates an expression of docs/stage, or finds what it was where there is no nixpkgs.
 func evaluation(expression string, args ...string) ([]byte, error) {
 	if err := os.MkdirAll(evaluationsDir, 0o755); err != nil {
@@ -141,6 +146,11 @@ func evaluation(expression string, args ...string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		var failed failure
+		if err := json.Unmarshal(data, &failed); err == nil && failed.Error != "" {
+			err = errors.New(failed.Error)
+			return nil, errors.Join(err, os.WriteFile(filepath.Join(evaluationsDir, name), data, 0o644))
+		}
 		return expand(data, len(before)), os.WriteFile(filepath.Join(evaluationsDir, name), data, 0o644)
 	}
 	cmd := exec.Command("nix-instantiate", append([]string{
@@ -152,7 +162,12 @@ func evaluation(expression string, args ...string) ([]byte, error) {
 	cmd.Stderr = &stderr
 	data, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, stderr.Bytes())
+		text := strings.TrimSpace(stderr.String())
+		data, err = json.Marshal(failure{text})
+		if err != nil {
+			return nil, err
+		}
+		return nil, errors.Join(errors.New(text), os.WriteFile(filepath.Join(evaluationsDir, name), shorten(data), 0o644))
 	}
 	return data, os.WriteFile(filepath.Join(evaluationsDir, name), shorten(data), 0o644)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -99,6 +100,26 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// Every link to a file leads to one.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	for _, page := range append(pages(t), "../CONTRIBUTING.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+	}
+}
+
 // undent removes indentation, so that a part of an example can be shown.
 func undent(text string) string {
 	var b strings.Builder
@@ -111,11 +132,13 @@ func undent(text string) string {
 // TestPages plays the transcripts of all pages.
 func TestPages(t *testing.T) {
 	scripttest.Need(t, "bash", "ssh", "ssh-keygen", "ssh-keyscan", "git", "gpg", "cryptsetup", "unshare")
+	t.Parallel()
 	if os.Getenv("NIXPKGS_LIB") != "" {
 		scripttest.Need(t, "nix-instantiate")
 	}
-	if os.Getenv("STAGE_BIN") == "" { // outside of the namespaces
-		t.Setenv("STAGE_BIN", programs(t))
+	bin := os.Getenv("STAGE_BIN")
+	if bin == "" { // outside of the namespaces
+		bin = programs(t)
 	}
 	for _, page := range pages(t) {
 		all, err := blocks(page)
@@ -126,8 +149,9 @@ func TestPages(t *testing.T) {
 			if b.lang == "console" {
 				name := strings.ReplaceAll(strings.TrimSuffix(page, ".md"), "/", "_")
 				t.Run(name, func(t *testing.T) {
-					if testns.Inside(t) {
-						play(t, page, all)
+					t.Parallel()
+					if testns.Inside(t, "STAGE_BIN="+bin) {
+						play(t, page, bin, all)
 					}
 				})
 				break
@@ -178,14 +202,14 @@ func programs(t *testing.T) string {
 }
 
 // play plays a page.
-func play(t *testing.T, page string, all []*block) {
+func play(t *testing.T, page, bin string, all []*block) {
 	// Sockets belong to the network namespace of the thread that makes them. The thread ends with this test.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
 	loopback(t)
-	s := newStage(t, os.Getenv("STAGE_BIN"))
+	s := newStage(t, bin)
 	ssh, err := s.hostSSHD()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,4 @@
+{
+  sops.gnupg.home = "/var/lib/sops";
+  sops.gnupg.sshKeyPaths = [ ];
+}

@@ -1,0 +1,3 @@
+{
+  imports = [ <sops-initrd/modules/sops> ];
+}

@@ -1,0 +1,3 @@
+{
+  imports = [ "${(import ./nix/sources.nix).sops-initrd}/modules/sops" ];
+}

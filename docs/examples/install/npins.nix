@@ -1,0 +1,3 @@
+{
+  imports = [ "${(import ./npins).sops-initrd}/modules/sops" ];
+}

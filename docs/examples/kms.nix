@@ -1,0 +1,3 @@
+{
+  sops.environment.AWS_REGION = "eu-west-1";
+}
