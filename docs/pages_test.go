@@ -3,7 +3,6 @@
 package docs
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -62,10 +61,11 @@ func TestBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, page := range append(pages(t), "../CONTRIBUTING.md") {
+		if page == "explanation/boot-loaders.md" {
+			continue // what it shows comes from the tests that made it
+		}
 		all, err := blocks(page)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
+		if err != nil {
 			t.Error(err)
 			continue
 		}
