@@ -16,6 +16,7 @@ let
       systemdStage1 ? true,
       users ? "scripts", # or sysusers, userborn: what makes users
       release ? "26.05",
+      newBuilder ? release == "26.11", # of systemd-boot
       sshd ? true, # NixOS has it off by default; here nearly every host is one with SSH host keys
     }:
     let
@@ -27,13 +28,14 @@ let
             systemdStage1
             users
             release
+            newBuilder
             sshd
             ;
         };
         modules = [
           ./stand-ins/nixos.nix
           module
-          { _module.args.pkgs = pkgs; }
+          { _module.args.pkgs = lib.mkDefault pkgs; }
           config
         ];
       };

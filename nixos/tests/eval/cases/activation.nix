@@ -166,6 +166,8 @@ in
             inherit (r.config.sops) useSystemdActivation;
             services = builtins.attrNames (services r);
             scripts = builtins.attrNames (ours r);
+            # A script that is not there must not be waited for.
+            users = (r.config.system.activationScripts.users or { deps = [ ]; }).deps;
           }
         )
         [
@@ -181,6 +183,7 @@ in
             "sops-install-secrets-for-users"
           ];
           scripts = [ ];
+          users = [ ];
         };
       in
       [

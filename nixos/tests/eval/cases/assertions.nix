@@ -186,6 +186,11 @@ lib.mapAttrs (_: says) {
         neededForUsers = true;
         owner = "nginx";
       };
+      users.users.root.group = "root";
+      sops.secrets.b = {
+        neededForUsers = true;
+        owner = "root";
+      };
     };
     words = [
       "sops.secrets.a: owner nginx has no effect, since neededForUsers installs it before there are any users"
@@ -240,6 +245,22 @@ lib.mapAttrs (_: says) {
       "sops.templates.t uses sops.placeholder.password, but sops.secrets.password is not installed at activation with it; set neededForUsers of both or of none, and initrd.only of none"
       "sops.templates.u uses sops.placeholder.luks, but sops.secrets.luks is not installed at activation with it; set neededForUsers of both or of none, and initrd.only of none"
       "sops.templates.v uses sops.placeholder.here, but sops.secrets.here is not installed before users are made; set neededForUsers for it, too"
+    ];
+  };
+
+  "templates in files: what is in the file counts, and one that has to be built is not looked at" = {
+    from = faults {
+      sops.secrets.luks.initrd.only = true;
+      sops.placeholder.luks = "2024";
+      sops.templates.t.file = assets + "/template.conf";
+      sops.templates.u.file = derivation {
+        name = "generated.conf";
+        system = "any";
+        builder = "none";
+      };
+    };
+    words = [
+      "sops.templates.t uses sops.placeholder.luks, but sops.secrets.luks is not installed at activation with it; set neededForUsers of both or of none, and initrd.only of none"
     ];
   };
 

@@ -273,6 +273,7 @@ lib.listToAttrs (
           { options = [ "fmask=0177" ]; }
           { options = [ "dmask=0077" ]; }
           { fsType = "ext4"; }
+          { fsType = "msdos"; }
           {
             mount = "/efi";
             settings.efi.efiSysMountPoint = "/efi";
@@ -300,6 +301,7 @@ lib.listToAttrs (
         [ ]
         [ ]
         [ ]
+        (warning "/boot")
         (warning "/efi")
         [ ]
       ];

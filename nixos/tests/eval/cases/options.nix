@@ -195,6 +195,41 @@ in
     };
   };
 
+  "a cross-compiled system is checked with programs of the building platform" = {
+    expr =
+      let
+        native = import ../stand-ins/pkgs.nix {
+          inherit lib;
+          suffix = "-native";
+        };
+        foreign = pkgs // {
+          pkgsBuildHost = native;
+          stdenv = pkgs.stdenv // {
+            hostPlatform.system = "aarch64-linux";
+          };
+        };
+        inherit (r.config) sops;
+        r = evaluate {
+          config.imports = [
+            base
+            { _module.args.pkgs = foreign; }
+          ];
+        };
+      in
+      map (p: p.name) [
+        sops.package
+        sops.validationPackage
+        sops.initrd.package
+        sops.initrd.validationPackage
+      ];
+    expected = [
+      "sops-initrd-0.1.0-activation"
+      "sops-initrd-0.1.0-activation-native"
+      "sops-initrd-0.1.0"
+      "sops-initrd-0.1.0-native"
+    ];
+  };
+
   "a validation package of its own" = {
     expr =
       (with' { validationPackage = pkgs.age; }).config.system.build.sops-nix-manifest.checkPhase;

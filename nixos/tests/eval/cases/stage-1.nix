@@ -131,6 +131,11 @@ in
           { }
           { release = "25.11"; }
           { release = "26.11"; }
+          # NixOS unstable before it had the new builder
+          {
+            release = "26.11";
+            newBuilder = false;
+          }
           { loader = "grub"; }
           { loader = "limine"; }
         ];
@@ -149,6 +154,7 @@ in
         yes
         yes
         no
+        yes
         no
         no
       ];

@@ -148,7 +148,7 @@ in
           enable = flag (machine.loader == "systemd-boot");
           xbootldrMountPoint = option (types.nullOr types.str) null;
         }
-        // lib.optionalAttrs (machine.release == "26.11") {
+        // lib.optionalAttrs machine.newBuilder {
           bootCounting.enable = flag false;
         };
       };

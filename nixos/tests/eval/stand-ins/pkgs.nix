@@ -1,6 +1,9 @@
 # A stand-in for nixpkgs' packages: derivations are attribute sets that nobody builds. Their store paths depend on what is in
 # them, so that a change of content is a change of path, and their texts can be read back.
-{ lib }:
+{
+  lib,
+  suffix ? "", # of all names, to tell packages of two platforms apart
+}:
 
 let
   # The alphabet of store paths is a subset of that of hexadecimal digits' hashes: 32 characters.
@@ -9,8 +12,9 @@ let
     "/nix/store/${builtins.substring 0 32 (builtins.hashString "sha256" (name + "\n" + content))}-${name}";
 
   derivation =
-    name: attributes:
+    base: attributes:
     let
+      name = base + suffix;
       outPath = pathFor name (attributes.text or "");
       self = {
         type = "derivation";
