@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 
 	"sops-initrd/initrd"
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/hook"
 )
 
 // host is a directory with a key, sops files and manifests, on which the program is run in this process.
@@ -288,6 +290,40 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An image that other users can read is warned about, with what mends it.
+func TestAppend_warnsOfAnOpenImage(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	open, err := os.MkdirTemp("", "open") // t.TempDir is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(open) })
+	image := filepath.Join(open, "image")
+	base, err := compressedArchive(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(open, 0o755), os.WriteFile(image, base, 0o644), os.Chmod(image, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if everybody, err := hook.ReadableByOthers(image); err != nil || !everybody {
+		t.Skipf("the directory for temporary files is closed to others (%v)", err)
+	}
+	h.write("host", "value")
+	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{"path": "/host", "source": h.path("host")})
+	_, stderr := h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image)
+	if want := "warning: " + image + ": other users of this host can read its secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
+		t.Errorf("%q does not say %q", stderr, want)
+	}
+	if err := os.Chmod(image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr = h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image); stderr != "" {
+		t.Errorf("of a closed image: %q", stderr)
 	}
 }
 

@@ -10,22 +10,31 @@ import (
 	"strings"
 )
 
-// warnIfReadable warns when others than the owner can read the image: the secrets in it are then theirs too.
+// warnIfReadable warns when others than the owner can read the image: the secrets in it are then theirs too. Of a directory to which
+// the loader copies the image, only a file system without modes tells what they will be.
 func (o Options) warnIfReadable(image string) {
-	loose, err := ReadableByOthers(image)
+	name := image
+	if o.Installed != "" {
+		name = o.Installed
+	}
+	loose, err := ReadableByOthers(name)
 	if err != nil || !loose {
 		return // the image has just been written: a failure here has been one before
 	}
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return
+	}
 	mounts, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
-		mounts, _ = os.Open(os.DevNull)
+		return
 	}
 	defer func() { _ = mounts.Close() }() // only read from
-	real, err := filepath.EvalSymlinks(image)
-	if err != nil {
-		real = image
+	m := mountOf(bufio.NewScanner(mounts), real)
+	if o.Installed != "" && !m.modeless() {
+		return
 	}
-	text, hint := readableAdvice(image, mountOf(bufio.NewScanner(mounts), real))
+	text, hint := readableAdvice(name, m)
 	o.Warn(text, hint)
 }
 
@@ -81,10 +90,18 @@ func mountOf(lines *bufio.Scanner, name string) (m mount) {
 	return m
 }
 
-// readableAdvice says what is open to others, and what closes it: on a file system without modes only a mount option does.
-func readableAdvice(image string, m mount) (text, hint string) {
+// modeless says that files have no modes of their own there, but those of the mount's options.
+func (m mount) modeless() bool {
 	switch m.kind {
 	case "vfat", "msdos", "exfat", "ntfs", "ntfs3":
+		return true
+	}
+	return false
+}
+
+// readableAdvice says what is open to others, and what closes it: on a file system without modes only a mount option does.
+func readableAdvice(image string, m mount) (text, hint string) {
+	if m.modeless() {
 		return fmt.Sprintf("%s: every user of this host can read its secrets, because the %s file system at %s is open to all", image, m.kind, m.point),
 			fmt.Sprintf("mount %s with umask=0077 (fileSystems.%q.options = [ \"umask=0077\" ])", m.point, m.point)
 	}
