@@ -3,12 +3,15 @@ package sopsfile
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sops-initrd/internal/keyring"
 	"sops-initrd/internal/manifest"
 	"sops-initrd/internal/testkeys"
 )
@@ -36,30 +39,71 @@ func FuzzParse(f *testing.F) {
 	}
 	ring := ringOf(f, testkeys.SSHEd25519)
 	f.Fuzz(func(t *testing.T, data []byte, format uint8, key string) {
-		file, err := Parse("f", data, formats[int(format)%len(formats)])
-		if err != nil {
-			if len(err.Error()) > 200 {
-				t.Errorf("error of %d bytes", len(err.Error()))
-			}
-			return
-		}
-		sealed, err := file.Seal()
-		if err != nil {
-			return
-		}
-		hasErr := sealed.Has(key)
-		var w bytes.Buffer
-		if writeErr := sealed.Write(&w, key); (writeErr == nil) != (hasErr == nil) && key != "" {
-			t.Errorf("has: %v, write: %v", hasErr, writeErr)
-		}
-		plain, _, err := file.Decrypt(context.Background(), ring, time.Second)
-		if err != nil {
-			return
-		}
-		if _, err := plain.Value(key); hasErr != nil && err == nil {
-			t.Errorf("there is a value, and without keys: %v", hasErr)
-		}
+		probe(t, ring, data, formats[int(format)%len(formats)], key)
 	})
+}
+
+// probe reads a file and asks for a key, and says whether it got to a decrypted file.
+func probe(t *testing.T, ring *keyring.Ring, data []byte, format manifest.Format, key string) bool {
+	t.Helper()
+	file, err := Parse("f", data, format)
+	if err != nil {
+		if len(err.Error()) > 200 {
+			t.Errorf("error of %d bytes", len(err.Error()))
+		}
+		return false
+	}
+	sealed, err := file.Seal()
+	if err != nil {
+		return false
+	}
+	hasErr := sealed.Has(key)
+	if err := sealed.Write(new(bytes.Buffer), key); (err == nil) != (hasErr == nil) && key != "" {
+		t.Errorf("has: %v, write: %v", hasErr, err)
+	}
+	plain, _, err := file.Decrypt(context.Background(), ring, time.Second)
+	if err != nil {
+		return false
+	}
+	if _, err := plain.Value(key); hasErr != nil && err == nil {
+		t.Errorf("there is a value, and without keys: %v", hasErr)
+	}
+	return true
+}
+
+// The same for some thousand small changes to real files, in the time of a test.
+func TestParse_mutations(t *testing.T) {
+	t.Parallel()
+	ring := ringOf(t, testkeys.SSHEd25519)
+	random := rand.New(rand.NewPCG(1, 2))
+	const special = "\n\t\"':#{}[]=,&*!|>%@\\\x00 "
+	for _, name := range []string{"secrets.yaml", "secrets.json", "secrets.env", "secrets.ini", "secrets.bin"} {
+		original := []byte(read(t, "testdata/corpus/v3.13.3/"+name))
+		decrypted := 0
+		for range 400 {
+			data := bytes.Clone(original)
+			at := random.IntN(len(data))
+			switch random.IntN(5) {
+			case 0: // a bit
+				data[at] ^= 1 << random.IntN(8)
+			case 1: // an end
+				data = data[:at]
+			case 2: // a piece twice
+				data = slices.Insert(data, at, data[at:min(len(data), at+random.IntN(300))]...)
+			case 3: // a piece less
+				data = slices.Delete(data, at, min(len(data), at+random.IntN(300)))
+			case 4: // a character that means something
+				data[at] = special[random.IntN(len(special))]
+			}
+			if probe(t, ring, data, formatOf(name), []string{"", "map/inner/key", "list/2", "PASSWORD", "database/port"}[random.IntN(5)]) {
+				decrypted++
+			}
+		}
+		if decrypted == 400 {
+			t.Errorf("%s: nothing was changed", name)
+		}
+		t.Logf("%s: %d of 400 were decrypted", name, decrypted)
+	}
 }
 
 // The seeds of the fuzz test get through to the values.
