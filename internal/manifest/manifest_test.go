@@ -65,8 +65,15 @@ func TestParse_keyOfFlatFormats(t *testing.T) {
 	for _, c := range []struct {
 		version, format, want string
 	}{
-		{"", "dotenv", ""}, {`"version": 1,`, "dotenv", "k"}, {`"version": null,`, "ini", ""}, {`"version": 0,`, "ini", ""},
-		{`"version": 1,`, "ini", "k"}, {"", "binary", ""}, {`"version": 1,`, "binary", ""}, {"", "yaml", "k"}, {"", "json", "k"},
+		{"", "dotenv", ""},
+		{`"version": 1,`, "dotenv", "k"},
+		{`"version": null,`, "ini", ""},
+		{`"version": 0,`, "ini", ""},
+		{`"version": 1,`, "ini", "k"},
+		{"", "binary", ""},
+		{`"version": 1,`, "binary", ""},
+		{"", "yaml", "k"},
+		{"", "json", "k"},
 		{"", "", "k"},
 	} {
 		text := `{` + c.version + ` "secretsMountPoint": "/a", "symlinkPath": "/b", "secrets": [{"name": "s", "key": "k", "sopsFile": "/f", "mode": "0400", "format": "` + c.format + `"}]}`
