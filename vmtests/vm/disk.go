@@ -8,16 +8,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/u-root/u-root/pkg/cpio"
 )
 
 // luksMiB is the room in front of the file system that LUKS2 gets when a disk is encrypted in place.
 const luksMiB = 4
 
-// pbkdf keeps emulated guests from deriving keys for minutes; the keys of tests are random.
-var pbkdf = []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
+// luksOptions keep emulated guests from deriving keys for minutes (the keys of tests are random), and an ordinary user from
+// needing locks below /run (nobody else has these files).
+func luksOptions(more ...string) []string {
+	return append([]string{"--disable-locks", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}, more...)
+}
 
-// MakeExt4 makes a file system that holds the tree, in a file; no mount is needed. Owners are those of the caller. Its features
-// are those that extlinux can read.
+// MakeExt4 makes a file system that holds the tree, in a file; no mount is needed. All belongs to root. Its features are those
+// that extlinux can read.
 func MakeExt4(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
 	dir, err := os.MkdirTemp(filepath.Dir(file), "tree")
 	if err != nil {
@@ -31,6 +36,17 @@ func MakeExt4(ctx context.Context, tree *Tree, file string, sizeMiB int) error {
 		return err
 	}
 	_, err = Output(exec.CommandContext(ctx, "mkfs.ext4", "-q", "-F", "-O", "^has_journal,^64bit,^metadata_csum,^flex_bg,^extent", "-d", dir, file, fmt.Sprintf("%dM", sizeMiB)))
+	if err != nil || os.Geteuid() == 0 {
+		return err
+	}
+	// mkfs took the owners of the copies, and an ordinary user's copies are that user's.
+	var script strings.Builder
+	for _, rec := range append(tree.records(), cpio.Directory("", 0)) {
+		fmt.Fprintf(&script, "sif \"/%s\" uid 0\nsif \"/%s\" gid 0\n", rec.Name, rec.Name)
+	}
+	cmd := exec.CommandContext(ctx, "debugfs", "-w", "-f", "-", file)
+	cmd.Stdin = strings.NewReader(script.String())
+	_, err = Output(cmd)
 	return err
 }
 
@@ -68,8 +84,9 @@ func EncryptDisk(ctx context.Context, file string, key []byte) error {
 	if err := os.Truncate(file, info.Size()+luksMiB<<20); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "cryptsetup", append(pbkdf, "reencrypt", "--encrypt", "-q", "--type", "luks2",
-		"--reduce-device-size", fmt.Sprintf("%dM", luksMiB), "--key-file", "-", file)...)
+	cmd := exec.CommandContext(ctx, "cryptsetup", luksOptions("reencrypt", "--encrypt", "-q", "--type", "luks2",
+		"--reduce-device-size", fmt.Sprintf("%dM", luksMiB), "--key-file", "-", filepath.Base(file))...)
+	cmd.Dir = filepath.Dir(file) // where it keeps the header while it works
 	cmd.Stdin = bytes.NewReader(key)
 	if _, err := Output(cmd); err != nil {
 		return err
@@ -92,7 +109,7 @@ func AddKey(ctx context.Context, file string, old, key []byte) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "cryptsetup", append(pbkdf, "luksAddKey", "-q", "--key-file", "-", file, "/dev/fd/3")...)
+	cmd := exec.CommandContext(ctx, "cryptsetup", luksOptions("luksAddKey", "-q", "--key-file", "-", file, "/dev/fd/3")...)
 	cmd.Stdin = bytes.NewReader(old)
 	cmd.ExtraFiles = []*os.File{r}
 	if _, err := Output(cmd); err != nil {
@@ -103,7 +120,7 @@ func AddKey(ctx context.Context, file string, old, key []byte) error {
 
 // CheckKey returns an error unless key opens a slot of the LUKS disk.
 func CheckKey(ctx context.Context, file string, key []byte) error {
-	cmd := exec.CommandContext(ctx, "cryptsetup", "open", "--test-passphrase", "--key-file", "-", file)
+	cmd := exec.CommandContext(ctx, "cryptsetup", "open", "--disable-locks", "--test-passphrase", "--key-file", "-", file)
 	cmd.Stdin = bytes.NewReader(key)
 	_, err := Output(cmd)
 	return err
