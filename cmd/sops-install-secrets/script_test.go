@@ -13,6 +13,7 @@ import (
 	"sops-initrd/internal/install"
 	"sops-initrd/internal/manpage"
 	"sops-initrd/internal/scripttest"
+	"sops-initrd/internal/sshkey"
 	"sops-initrd/internal/testkeys"
 	"sops-initrd/internal/testns"
 )
@@ -83,6 +84,9 @@ func setup(t *testing.T) func(*testscript.Env) error {
 				e.Setenv(variable, testkeys.Public(t, name))
 			}
 		}
+		if err := convertKeys(t, e, filepath.Join(keys, "ssh_rsa_2048.gpg")); err != nil {
+			return err
+		}
 		e.Setenv("GPG", testkeys.GPGRSAFingerprint)
 		bin, _, _ := strings.Cut(e.Getenv("PATH"), string(os.PathListSeparator))
 		e.Setenv("BIN", bin)                                       // where the program is, and nothing else
@@ -94,6 +98,31 @@ func setup(t *testing.T) func(*testscript.Env) error {
 		e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))
 		return substitute(e.WorkDir, strings.NewReplacer("$WORK", e.WorkDir, "$KEYS", keys))
 	}
+}
+
+// convertKeys writes what ssh-to-pgp makes of the RSA key, for gpg to encrypt to; its fingerprint is in $RSA_PGP. What ssh-to-age
+// makes of the ed25519 key is in $AGE_SSH.
+func convertKeys(t *testing.T, e *testscript.Env, path string) error {
+	t.Helper()
+	key, err := sshkey.Parse(testkeys.Data(t, testkeys.SSHRSA2048))
+	if err != nil {
+		return err
+	}
+	public, err := sshkey.ParsePublic(testkeys.Public(t, testkeys.SSHRSA2048))
+	if err != nil {
+		return err
+	}
+	text, err := key.OpenPGP(sshkey.UserID{Name: "root", Email: "root@test"}, false)
+	if err != nil {
+		return err
+	}
+	e.Setenv("RSA_PGP", public.PGPFingerprint())
+	ed25519, err := sshkey.ParsePublic(testkeys.Public(t, testkeys.SSHEd25519))
+	if err != nil {
+		return err
+	}
+	e.Setenv("AGE_SSH", ed25519.AgeRecipient())
+	return os.WriteFile(path, text, 0o600)
 }
 
 // substitute puts real paths into the manifests of a script.
