@@ -194,6 +194,36 @@ in
     ];
   };
 
+  "separate images: what counts is what is in a sops file, not where it lies" = {
+    expr = digest (with' { } { sops.secrets.luks.sopsFile = assets + "/secrets-link.yaml"; }) == digest systemd;
+    expected = true;
+  };
+
+  "separate images: a sops file that has to be built counts with its name, and is not built" = {
+    expr =
+      let
+        built =
+          name:
+          digest (
+            with' { } {
+              sops.secrets.luks.sopsFile = derivation {
+                inherit name;
+                system = "any";
+                builder = "none";
+              };
+            }
+          );
+      in
+      [
+        (built "a" == built "a")
+        (built "a" == built "b")
+      ];
+    expected = [
+      true
+      false
+    ];
+  };
+
   "separate images: a text that changes is another image" = {
     expr =
       let
@@ -240,9 +270,17 @@ in
           neededForInitrd = true;
           path = "/run/c";
         };
+        # There are no secrets for users that would be installed over it.
+        sops.secrets.d = {
+          neededForInitrd = true;
+          initrd.path = "/run/secrets-for-users/d";
+        };
         boot.initrd.secrets."/run/other" = "/var/lib/other";
       }).config.systemd.tmpfiles.rules;
-    expected = [ "r! /run/keys/b" ];
+    expected = [
+      "r! /run/keys/b"
+      "r! /run/secrets-for-users/d"
+    ];
   };
 
   "left in /run: /run/secrets itself, when nothing is installed there" = {
