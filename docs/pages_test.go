@@ -248,6 +248,7 @@ func play(t *testing.T, page, bin string, all []*block) {
 				x = s.server
 			}
 			output, status := x.run(t, c.text, c.typed)
+			t.Logf("%s:%d: on %s: %s\n%s", page, c.line, c.machine, c.text, output)
 			if (status != 0) != c.fails() || !c.matches(output) {
 				t.Fatalf("%s:%d: %q: exit status %d, printed\n%s", page, c.line, c.text, status, output)
 			}
