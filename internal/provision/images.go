@@ -98,6 +98,9 @@ func (o Options) isWhole(image string) bool {
 }
 
 func (o Options) runAppender(ctx context.Context, s System, image string) error {
+	if err := trusted(s.Appender); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, s.Appender, image) //nolint:gosec // the program that the system names
 	cmd.Stderr = o.Stderr
 	if err := cmd.Run(); err != nil {
