@@ -1,3 +1,5 @@
+{ pkgs, ... }:
 {
+  sops.environment.SOPS_INITRD_SOPS = "${pkgs.sops}/bin/sops";
   sops.environment.AWS_REGION = "eu-west-1";
 }
