@@ -336,6 +336,21 @@ in
     expected = true;
   };
 
+  "units: nothing is added to userborn where it is not used, or has no secrets" = {
+    expr = [
+      (units.config.systemd.services ? userborn)
+      ((evaluate {
+        users = "userborn";
+        config.sops.defaultSopsFile = assets + "/secrets.yaml";
+        config.sops.secrets.test_key = { };
+      }).config.systemd.services ? userborn)
+    ];
+    expected = [
+      false
+      false
+    ];
+  };
+
   "units on request: those for users stay with whoever makes users" = {
     expr =
       let
