@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
@@ -94,11 +95,14 @@ func (r *Ring) ageKeysOf(source string, output []byte) (memory, plugins []ageKey
 	return r.parseAgeKeys(source, output)
 }
 
-// sshKeyOf reads the output of a program that prints an SSH private key.
+// sshKeyOf reads the output of a program that prints an SSH private key. As sops means it, it is an age key and no OpenPGP key.
 func (r *Ring) sshKeyOf(source string, output []byte) (memory, plugins []ageKey) {
-	identities, err := r.parseSSHKey(source, output)
+	key, identities, err := parseSSHKey(source, output)
 	if err != nil {
 		r.skip(source, err.Error())
+		return nil, nil
 	}
+	recipients := slices.DeleteFunc(key.Recipients(), func(recipient string) bool { return recipient == key.PGPFingerprint() })
+	r.found(Identity{source, key.Type(), recipients})
 	return identities, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -389,5 +390,35 @@ func TestPrograms_commandFaults(t *testing.T) {
 				t.Errorf("skipped %v, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Two workers use a ring at a time, while programs tell it keys.
+func TestRing_concurrently(t *testing.T) {
+	t.Parallel()
+	cmd := script(t, filepath.Join(t.TempDir(), "cmd"), "cat "+testkeys.Path(t, testkeys.SSHRSA2048))
+	r := ring(t, Config{
+		Keys:   manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHRSAPEM)}},
+		Getenv: env(envSSHKeyCmd, cmd),
+	})
+	sealed := sealAge(t, testkeys.Public(t, testkeys.SSHRSA2048), "data key")
+	message := Sealed{Type: "pgp", Recipient: "r", Data: []byte("-----BEGIN PGP MESSAGE-----\n\nAAAA\n-----END PGP MESSAGE-----\n")}
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for range 5 {
+				if got, _, err := r.Programs(context.Background(), sealed); err != nil || string(got) != "data key" {
+					t.Errorf("%q, %v", got, err)
+				}
+				if _, _, err := r.Memory(message); err == nil {
+					t.Error("a broken message is opened")
+				}
+				_, _ = r.Identities(), r.Skipped()
+			}
+		})
+	}
+	workers.Wait()
+	if ids := r.Identities(); len(ids) != 2 || len(ids[1].Recipients) != 1 {
+		t.Errorf("identities: %v", ids)
 	}
 }

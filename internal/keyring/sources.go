@@ -135,32 +135,33 @@ func (r *Ring) addSSHFile(path string) {
 }
 
 func (r *Ring) addSSHKey(source string, data []byte) {
-	ages, err := r.parseSSHKey(source, data)
+	key, ages, err := parseSSHKey(source, data)
 	if err != nil {
 		r.skip(source, err.Error())
+		return
 	}
 	r.memory = append(r.memory, ages...)
+	if public := key.OpenPGPKey(); public != nil {
+		r.pgp = append(r.pgp, pgpKey{source, public, key})
+	}
+	r.found(Identity{source, key.Type(), key.Recipients()})
 }
 
-// parseSSHKey reads an SSH private key: its age identities are returned, as an OpenPGP key it is kept at once.
-func (r *Ring) parseSSHKey(source string, data []byte) ([]ageKey, error) {
+// parseSSHKey reads an SSH private key and makes its age identities.
+func parseSSHKey(source string, data []byte) (*sshkey.Private, []ageKey, error) {
 	key, err := sshkey.Parse(data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	identities, err := key.AgeIdentities()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var keys []ageKey
 	for _, identity := range identities {
 		keys = append(keys, ageKey{source, identity})
 	}
-	if public := key.OpenPGPKey(); public != nil {
-		r.pgp = append(r.pgp, pgpKey{source, public, key})
-	}
-	r.found(Identity{source, key.Type(), key.Recipients()})
-	return keys, nil
+	return key, keys, nil
 }
 
 func (r *Ring) addAgeFile(path string) {
