@@ -259,5 +259,8 @@ in
     );
 
     system.build.initialRamdiskSecretAppender = mkIf cfg.initrd.active (mkForce appender);
+
+    # For people: sops-initrd status, inspect, diagnose.
+    environment.systemPackages = mkIf cfg.initrd.active [ cfg.initrd.package ];
   };
 }

@@ -59,8 +59,7 @@ func TestImports(t *testing.T) {
 	all := load(t)
 	own := func(yield func(pkg) bool) {
 		for path, p := range all {
-			// internal/deps exists to import what nobody imports yet.
-			if in(path, module) && path != module+"/internal/deps" && !yield(p) {
+			if in(path, module) && !yield(p) {
 				return
 			}
 		}

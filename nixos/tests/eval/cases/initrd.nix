@@ -54,6 +54,17 @@ in
     };
   };
 
+  "the program is at hand where it is used" = {
+    expr = map (c: builtins.length c.config.environment.systemPackages) [
+      nothing
+      marked
+    ];
+    expected = [
+      0
+      1
+    ];
+  };
+
   "files of other modules alone: NixOS's hook is not touched" = {
     expr = (with' { boot.initrd.secrets."/etc/iscsi" = "/var/lib/iscsi"; }).hook;
     expected = "the stock hook";
