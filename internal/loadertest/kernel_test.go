@@ -19,47 +19,61 @@ const trailer = "TRAILER!!!"
 // unpack is a model of what the kernel makes of an initrd buffer (init/initramfs.c): files by path. What it stumbles over ends
 // it, silently or not; what came before stays. Archives are plain newc or zstd, which is what occurs here.
 func unpack(buffer []byte) map[string]string {
-	files := make(map[string]string)
+	files, _ := unpackAll(buffer)
+	return files
+}
+
+// unpackAll also has the contents that a later archive replaced.
+func unpackAll(buffer []byte) (files map[string]string, contents []string) {
+	files = make(map[string]string)
+	put := func(name, content string) {
+		files[name] = content
+		contents = append(contents, content)
+	}
+	walk(buffer, put)
+	return files, contents
+}
+
+func walk(buffer []byte, put func(name, content string)) {
 	for at := 0; at < len(buffer); {
 		switch {
 		case buffer[at] == 0:
 			at++
 		case at%4 == 0 && bytes.HasPrefix(buffer[at:], []byte("0707")):
-			n, ok := unpackArchive(buffer[at:], files)
+			n, ok := unpackArchive(buffer[at:], put)
 			if !ok {
-				return files
+				return
 			}
 			at += n
 		case len(buffer)-at >= 4 && binary.LittleEndian.Uint32(buffer[at:]) == 0xFD2FB528:
 			n := frameSize(buffer[at:])
 			if n == 0 {
-				return files
+				return
 			}
 			inner, err := decompress(buffer[at : at+n])
 			if err != nil {
-				return files
+				return
 			}
 			for i := 0; i < len(inner); {
 				if inner[i] == 0 {
 					i++
 					continue
 				}
-				k, ok := unpackArchive(inner[i:], files)
+				k, ok := unpackArchive(inner[i:], put)
 				if !ok {
-					return files
+					return
 				}
 				i += k
 			}
 			at += n
 		default:
-			return files
+			return
 		}
 	}
-	return files
 }
 
 // unpackArchive unpacks one newc archive and says how long it is. A file that is cut off exists in its full size, with NULs.
-func unpackArchive(data []byte, files map[string]string) (size int, ok bool) {
+func unpackArchive(data []byte, put func(name, content string)) (size int, ok bool) {
 	const header = 110
 	for at := 0; ; {
 		if len(data)-at < header || string(data[at:at+6]) != "070701" {
@@ -87,7 +101,7 @@ func unpackArchive(data []byte, files map[string]string) (size int, ok bool) {
 			if body < len(data) {
 				copy(content, data[body:])
 			}
-			files[strings.TrimPrefix(name, "/")] = string(content)
+			put(strings.TrimPrefix(name, "/"), string(content))
 		}
 		if at > len(data) {
 			return len(data), false

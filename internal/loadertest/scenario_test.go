@@ -395,7 +395,7 @@ func powerCut(s *Stage) (string, error) {
 		kept = append(kept, dir)
 	}
 	var bad []string
-	steps := 0
+	steps, faulty := 0, 0
 	for done := false; !done; steps++ {
 		for _, dir := range kept {
 			if out, err := exec.Command("sh", "-c", `rm -rf "$1" && cp -a "$1.kept" "$1"`, "sh", dir).CombinedOutput(); err != nil {
@@ -406,6 +406,7 @@ func powerCut(s *Stage) (string, error) {
 		if done, step, err = cutAt(w, s.Loader, steps); err != nil {
 			return "", err
 		}
+		before := len(bad)
 		for _, g := range w.Listed[:3] {
 			if seen := w.sees(s.Loader, g); seen != "its own" {
 				bad = append(bad, fmt.Sprintf("%s %s (before: %s)", g.Name, seen, step))
@@ -420,11 +421,14 @@ func powerCut(s *Stage) (string, error) {
 		if v := w.verdict(s.Loader); v != right {
 			bad = append(bad, "afterwards "+v)
 		}
+		if len(bad) > before {
+			faulty++
+		}
 	}
 	if len(bad) == 0 {
 		return right, nil
 	}
-	return fmt.Sprintf("%s in %d of %d states", words(bad[0]), len(bad), steps), nil
+	return fmt.Sprintf("%s in %d of %d states", words(bad[0]), faulty, steps), nil
 }
 
 // words are the beginning of a fault that says what, without where.

@@ -1,7 +1,6 @@
 package loadertest
 
 import (
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -90,9 +89,10 @@ func (w *World) plaintextOf(values ...string) (where []string, err error) {
 			if err != nil {
 				return err
 			}
-			text := string(data) + fmt.Sprint(unpack(data))
-			for offset := 1; offset < 4; offset++ { // a second initrd may lie anywhere
-				text += fmt.Sprint(unpack(append(make([]byte, offset), data...)))
+			text := string(data)
+			for offset := range 4 { // a second initrd may lie anywhere
+				_, contents := unpackAll(append(make([]byte, offset), data...))
+				text += strings.Join(contents, "\n")
 			}
 			for _, v := range values {
 				if strings.Contains(text, v) {
