@@ -12,6 +12,70 @@ import (
 	"sops-initrd/vmtests/vm"
 )
 
+// store is a scratch store with a system for each generation: all have the initrd base, and each has an appender as the NixOS
+// module makes it, which puts a value of the generation's own sops file into an image.
+type store struct {
+	dir     string
+	program string // sops-initrd
+	base    string // the pristine initrd of all systems
+	state   string
+}
+
+// luksKey is where stage 1 finds the value.
+const luksKey = "/.initrd-secrets/etc/luks.key"
+
+func newStore(t *testing.T) *store {
+	t.Helper()
+	s := &store{dir: t.TempDir()}
+	s.program, s.state = filepath.Join(s.dir, "sops-initrd"), filepath.Join(s.dir, "state")
+	run(t, exec.Command("go", "build", "-o", s.program, "sops-initrd/cmd/sops-initrd"))
+	s.base = writeImage(t, compress(t, "zstd", archive(t, busyboxRoot("describe "+luksKey))))
+	key := filepath.Join(s.dir, "key.txt")
+	writeFile(t, key, 0o600, []byte("AGE-SECRET-KEY-16M0N0NX0LR7053SNXLXA8HFME07Q7P4SFKZ7WRYV6Z0H640PN76SS5P37M\n"))
+	for i := 1; i <= generations; i++ {
+		s.generation(t, key, i)
+	}
+	return s
+}
+
+func (s *store) system(i int) string {
+	return filepath.Join(s.dir, "store", fmt.Sprintf("system-%d", i))
+}
+
+func (s *store) value(i int) []byte { return fmt.Appendf(nil, "key of generation %d", i) }
+
+// appender is the hook of a generation, as its system names it.
+func (s *store) appender(i int) string {
+	return filepath.Join(s.system(i), "append-initrd-secrets")
+}
+
+func (s *store) generation(t *testing.T, key string, i int) {
+	t.Helper()
+	made := filepath.Join(s.dir, "store", fmt.Sprintf("appender-%d", i))
+	plain, sopsFile := filepath.Join(s.dir, "plain.json"), filepath.Join(made, "s.json")
+	writeFile(t, plain, 0o600, fmt.Appendf(nil, `{"luks": %q}`, s.value(i)))
+	writeFile(t, filepath.Join(s.system(i), "nixos-version"), 0o644, []byte("26.05"))
+	out, err := exec.Command("go", "tool", "sops", "encrypt", "--age", "age1cv92ayum8a9242xal4d7rtzns9s4gfzh3jrx64khjvk5tv06n3psx9ld33", plain).Output()
+	if err != nil {
+		t.Fatalf("sops: %v", err)
+	}
+	writeFile(t, sopsFile, 0o600, out)
+	manifest, err := json.Marshal(map[string]any{
+		"version": 1, "ageKeyFile": key,
+		"secrets": []any{map[string]any{"name": "luks", "key": "luks", "sopsFile": sopsFile, "format": "json"}},
+		"entries": []any{map[string]any{"path": "/etc/luks.key", "secret": "luks"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(made, "manifest.json"), 0o600, manifest)
+	writeFile(t, filepath.Join(made, "bin", "append-initrd-secrets"), 0o755, fmt.Appendf(nil, "#!/bin/sh\nexec %s append --manifest %s --base %s --state %s -- \"$1\"\n",
+		s.program, filepath.Join(made, "manifest.json"), s.base, s.state))
+	if err := os.Symlink(filepath.Join(made, "bin", "append-initrd-secrets"), s.appender(i)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // extlinux, whose installer knows nothing of secrets: two generations with one initrd and different secrets from sops files are
 // installed by sops-initrd install-loader around a re-enactment of nixpkgs' extlinux-conf-builder, and booted by the real
 // loader.
@@ -21,42 +85,8 @@ func TestInstallLoader_extlinux(t *testing.T) {
 	if os.Geteuid() != 0 {
 		unavailable(t, "extlinux --install needs a mount, so root")
 	}
+	s := newStore(t)
 	dir := t.TempDir()
-	program := filepath.Join(dir, "sops-initrd")
-	run(t, exec.Command("go", "build", "-o", program, "sops-initrd/cmd/sops-initrd"))
-
-	// The store: systems with their appenders, as the NixOS module makes them.
-	key := filepath.Join(dir, "key.txt")
-	writeFile(t, key, 0o600, []byte("AGE-SECRET-KEY-16M0N0NX0LR7053SNXLXA8HFME07Q7P4SFKZ7WRYV6Z0H640PN76SS5P37M\n"))
-	base := writeImage(t, compress(t, "zstd", archive(t, busyboxRoot("describe /.initrd-secrets/etc/luks.key"))))
-	value := func(i int) string { return fmt.Sprintf("key of generation %d", i) }
-	for i := 1; i <= generations; i++ {
-		system := filepath.Join(dir, "store", fmt.Sprintf("system-%d", i))
-		appender := filepath.Join(dir, "store", fmt.Sprintf("appender-%d", i))
-		plain, sopsFile := filepath.Join(dir, "plain.json"), filepath.Join(appender, "s.json")
-		writeFile(t, plain, 0o600, fmt.Appendf(nil, `{"luks": %q}`, value(i)))
-		writeFile(t, filepath.Join(system, "nixos-version"), 0o644, []byte("26.05"))
-		cmd := exec.Command("go", "tool", "sops", "encrypt", "--age", "age1cv92ayum8a9242xal4d7rtzns9s4gfzh3jrx64khjvk5tv06n3psx9ld33", plain)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("sops: %v", err)
-		}
-		writeFile(t, sopsFile, 0o600, out)
-		manifest, err := json.Marshal(map[string]any{
-			"version": 1, "ageKeyFile": key,
-			"secrets": []any{map[string]any{"name": "luks", "key": "luks", "sopsFile": sopsFile, "format": "json"}},
-			"entries": []any{map[string]any{"path": "/etc/luks.key", "secret": "luks"}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, filepath.Join(appender, "manifest.json"), 0o600, manifest)
-		writeFile(t, filepath.Join(appender, "bin", "append-initrd-secrets"), 0o755, fmt.Appendf(nil, "#!/bin/sh\nexec %s append --manifest %s --base %s --state %s -- \"$1\"\n",
-			program, filepath.Join(appender, "manifest.json"), base, filepath.Join(dir, "state")))
-		if err := os.Symlink(filepath.Join(appender, "bin", "append-initrd-secrets"), filepath.Join(system, "append-initrd-secrets")); err != nil {
-			t.Fatal(err)
-		}
-	}
 
 	// The boot partition, with what the stock installer puts there.
 	var root vm.Tree
@@ -71,9 +101,6 @@ func TestInstallLoader_extlinux(t *testing.T) {
 	}
 	installer := filepath.Join(dir, "installer")
 	for _, chosen := range []int{1, 2} {
-		if chosen == 1 && !long() {
-			continue
-		}
 		t.Run(fmt.Sprintf("generation %d", chosen), func(t *testing.T) {
 			run(t, exec.Command("mount", "-o", "loop", disk, mount))
 			mounted := true
@@ -85,21 +112,20 @@ func TestInstallLoader_extlinux(t *testing.T) {
 			}
 			t.Cleanup(unmount)
 			var script strings.Builder
-			fmt.Fprintf(&script, "#!/bin/sh -e\ncd %s/boot\nmkdir -p extlinux\ncp %s nixos/initrd\ncat > extlinux/extlinux.conf <<END\nSERIAL 0\nDEFAULT nixos-%d\n", mount, base, chosen)
+			fmt.Fprintf(&script, "#!/bin/sh -e\ncd %s/boot\nmkdir -p extlinux\ncp %s nixos/initrd\ncat > extlinux/extlinux.conf <<END\nSERIAL 0\nDEFAULT nixos-%d\n", mount, s.base, chosen)
 			for i := 1; i <= generations; i++ {
-				fmt.Fprintf(&script, "\nLABEL nixos-%d\n  LINUX ../nixos/linux\n  INITRD ../nixos/initrd\n  APPEND init=%s/store/system-%d/init %s\n", i, dir, i, loaderCommandLine)
+				fmt.Fprintf(&script, "\nLABEL nixos-%d\n  LINUX ../nixos/linux\n  INITRD ../nixos/initrd\n  APPEND init=%s/init %s\n", i, s.system(i), loaderCommandLine)
 			}
 			script.WriteString("END\n")
 			writeFile(t, installer, 0o755, []byte(script.String()))
 			bootDir := filepath.Join(mount, "boot")
-			run(t, exec.Command(program, "install-loader", "--loader", "extlinux", "--boot", bootDir, "--state", filepath.Join(dir, "state"), "--",
-				installer, filepath.Join(dir, "store", fmt.Sprintf("system-%d", chosen))))
-			run(t, exec.Command(program, "status", "--boot", bootDir))
+			run(t, exec.Command(s.program, "install-loader", "--loader", "extlinux", "--boot", bootDir, "--state", s.state, "--", installer, s.system(chosen)))
+			run(t, exec.Command(s.program, "status", "--boot", bootDir))
 			run(t, exec.Command("extlinux", "--install", filepath.Join(bootDir, "extlinux")))
 			unmount()
 			rep := boot(t, vm.Machine{Kernel: k, Firmware: "bios", Memory: 512, Args: vm.Virtio(disk), Timeout: loaderTimeout})
 			wantConsole(t, rep, lost, false)
-			expect(t, rep, map[string]string{"/.initrd-secrets/etc/luks.key": regular(0o400, 0, 0, []byte(value(chosen)))})
+			expect(t, rep, map[string]string{luksKey: regular(0o400, 0, 0, s.value(chosen))})
 		})
 	}
 }
