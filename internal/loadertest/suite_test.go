@@ -96,7 +96,7 @@ func TestLoaders(t *testing.T) {
 // TestLoaders_stock does the same with a script such as NixOS's own, for comparison.
 func TestLoaders_stock(t *testing.T) {
 	if !*long && !*update {
-		t.Skip("takes minutes; -long plays it")
+		t.Skip("takes long; -long plays it")
 	}
 	programs(t)
 	play(t, "stock-style script", func() Appender { return Stock{} })
