@@ -19,7 +19,8 @@ let
     gnupgHome = cfg.gnupg.home;
     ageKeyFile = cfg.age.keyFile;
     ageSshKeyPaths = cfg.age.sshKeyPaths;
-  };
+  }
+  // lib.optionalAttrs (cfg.keyTimeout != 30) { inherit (cfg) keyTimeout; }; # the programs' own default
 
   # A sops file given as a Nix path is copied into the store; a string stays as it is.
   source = secret: {

@@ -144,6 +144,15 @@ in
       description = "The package with the {command}`sops-install-secrets` that checks manifests when they are built.";
     };
 
+    keyTimeout = mkOption {
+      type = types.ints.between 1 86400;
+      default = 30;
+      description = ''
+        How many seconds are waited for each program and key service that is asked for a key: {command}`gpg`, plugins of age, the key
+        management of a cloud. One that does not answer counts as one that has no key.
+      '';
+    };
+
     useTmpfs = mkOption {
       type = types.bool;
       default = false;

@@ -236,21 +236,28 @@ in
     expected = "${pkgs.age}/bin/sops-install-secrets -check-mode=sopsfile \"$target\"\n";
   };
 
-  "keepGenerations, useTmpfs and log" = {
+  "keepGenerations, keyTimeout, useTmpfs and log" = {
     expr =
       let
         m =
           (with' {
             keepGenerations = 0;
+            keyTimeout = 5;
             useTmpfs = true;
             log = [ "secretChanges" ];
           }).manifest;
       in
       {
-        inherit (m) keepGenerations useTmpfs logging;
+        inherit (m)
+          keepGenerations
+          keyTimeout
+          useTmpfs
+          logging
+          ;
       };
     expected = {
       keepGenerations = 0;
+      keyTimeout = 5;
       useTmpfs = true;
       logging = {
         keyImport = false;
@@ -699,6 +706,7 @@ in
       "sops.initrd.validationPackage"
       "sops.initrd.wrapLoader"
       "sops.keepGenerations"
+      "sops.keyTimeout"
       "sops.log"
       "sops.package"
       "sops.secrets"
