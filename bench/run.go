@@ -94,6 +94,9 @@ func run(env cli.Env) int {
 	if err := prepareMachine(); err != nil {
 		return cli.Report(env, program, err)
 	}
+	if err := os.RemoveAll(b.images()); err != nil { // of a run that was killed
+		return cli.Report(env, program, err)
+	}
 	defer os.RemoveAll(b.images()) // gigabytes
 	if o.instructions {
 		return cli.Report(env, program, b.countInstructions(env.Stdout, b.cases()))
