@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +48,7 @@ func TestCommand_countsBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.read < 1e6 || got.written < 1e6 || got.wall <= 0 {
+	if got.Read < 1e6 || got.Written < 1e6 || got.Wall <= 0 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -79,8 +81,8 @@ func TestCommand_account(t *testing.T) {
 		t.Fatal(err)
 	}
 	const started = 3 // dd, nice, true; the first true is the shell's own
-	if got.programs != started || got.peak < size || got.peak > 2*size {
-		t.Errorf("%d programs, peak %d MiB; want %d programs, peak of 64 MiB or a little more", got.programs, got.peak>>20, started)
+	if got.Programs != started || got.Peak < size || got.Peak > 2*size {
+		t.Errorf("%d programs, peak %d MiB; want %d programs, peak of 64 MiB or a little more", got.Programs, got.Peak>>20, started)
 	}
 }
 
@@ -144,15 +146,15 @@ func TestWork_check(t *testing.T) {
 
 func seconds(all ...float64) (costs []cost) {
 	for _, s := range all {
-		costs = append(costs, cost{wall: time.Duration(s * float64(time.Second)), written: int64(s)})
+		costs = append(costs, cost{Wall: time.Duration(s * float64(time.Second)), Written: int64(s)})
 	}
 	return costs
 }
 
 func TestRow_ratioIsOfTurns(t *testing.T) {
 	t.Parallel()
-	ours := row{runs: seconds(1, 2, 30, 4)}
-	theirs := row{runs: seconds(2, 4, 60)}
+	ours := row{Runs: seconds(1, 2, 30, 4)}
+	theirs := row{Runs: seconds(2, 4, 60)}
 	if got := ours.ratio(theirs, wall); got != 0.5 {
 		t.Errorf("ratio %v", got)
 	}
@@ -163,11 +165,11 @@ func TestRow_ratioIsOfTurns(t *testing.T) {
 
 func TestAims(t *testing.T) {
 	t.Parallel()
-	of := func(name string, rows ...row) result { return result{benchCase{name: name}, rows} }
+	of := func(name string, rows ...row) result { return result{Name: name, Rows: rows} }
 	results := []result{
-		of("age-1", row{tool: rowSlim, runs: seconds(1), account: account{peak: 10}}, row{tool: rowAgainst, runs: seconds(4), account: account{peak: 15}}),
-		of("age-1000", row{tool: rowSlim, runs: seconds(1)}, row{tool: rowAgainst, tooLong: 1000 * time.Second}),
-		of("append-60M-unchanged", row{tool: rowSlim, runs: seconds(8)}),
+		of("age-1", row{Tool: rowSlim, Runs: seconds(1), Account: account{Peak: 10}}, row{Tool: rowAgainst, Runs: seconds(4), Account: account{Peak: 15}}),
+		of("age-1000", row{Tool: rowSlim, Runs: seconds(1)}, row{Tool: rowAgainst, TooLong: 1000 * time.Second}),
+		of("append-60M-unchanged", row{Tool: rowSlim, Runs: seconds(8)}),
 	}
 	var page bytes.Buffer
 	writeAims(&page, results)
@@ -206,6 +208,37 @@ func TestUpdate(t *testing.T) {
 	}
 	if err := update(path, nil); err == nil {
 		t.Error("no markers: no error")
+	}
+}
+
+// TestKept: what was measured is read back, in the order of the cases.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	b := &bench{options: options{build: t.TempDir()}}
+	if err := os.MkdirAll(filepath.Dir(b.resultFile("")), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := []result{
+		{Name: "age-1", About: "about", Rows: []row{{Tool: rowSlim, Runs: seconds(1, 2), Account: account{Peak: 3, Programs: 4}}, {Tool: rowAgainst, TooLong: 5}}},
+		{Name: "pgp-1", Rows: []row{{Tool: rowSlim}}},
+	}
+	for _, r := range []result{want[1], want[0]} {
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(b.resultFile(r.Name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := b.kept(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if err := os.WriteFile(b.resultFile("age-1"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.kept(); err == nil {
+		t.Error("a damaged result is read")
 	}
 }
 

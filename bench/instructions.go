@@ -23,6 +23,9 @@ var collected = regexp.MustCompile(`(?m)^==\d+== Collected : (\d+)`)
 // benchstat. Other than time they can be compared on a machine that others use, too.
 func (b *bench) countInstructions(w io.Writer, cases []benchCase) error {
 	for _, c := range cases {
+		if !b.match.MatchString(c.name) {
+			continue
+		}
 		tools, err := c.tools()
 		if err != nil {
 			return err

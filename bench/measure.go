@@ -19,14 +19,14 @@ import (
 // cost is what one run of a tool took. Read and written are bytes that went through system calls, from files, pipes and the
 // terminal alike.
 type cost struct {
-	wall, cpu     time.Duration
-	read, written int64
+	Wall, CPU     time.Duration
+	Read, Written int64
 }
 
 // account is what is counted in a run of its own, because counting it takes time.
 type account struct {
-	peak     int64 // bytes; resident memory of the largest process
-	programs int   // started by the tool, itself not counted
+	Peak     int64 // bytes; resident memory of the largest process
+	Programs int   // started by the tool, itself not counted
 }
 
 // command is a program with its arguments and variables; it gets no others but those of bare.
@@ -79,7 +79,7 @@ func (c command) runTo(output *tail, limit time.Duration) (cost, error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return cost{wall: wall}, errTooLong
+		return cost{Wall: wall}, errTooLong
 	case runErr != nil:
 		if _, err := file.Seek(0, io.SeekStart); err == nil {
 			_, _ = io.Copy(output, file) // what is missing of it shows
@@ -88,8 +88,8 @@ func (c command) runTo(output *tail, limit time.Duration) (cost, error) {
 	}
 	state := cmd.ProcessState
 	return cost{
-		wall: wall, cpu: state.UserTime() + state.SystemTime(),
-		read: max(0, read-readBefore), written: written - writtenBefore,
+		Wall: wall, CPU: state.UserTime() + state.SystemTime(),
+		Read: max(0, read-readBefore), Written: written - writtenBefore,
 	}, nil
 }
 
@@ -136,7 +136,7 @@ func (c command) account(dir string, limit time.Duration) (account, error) {
 		return account{}, fmt.Errorf("peak memory of %s: %w", c.argv[0], err)
 	}
 	const own = 2 // time, and the command itself
-	return account{peak: kibibytes << 10, programs: len(execve.FindAll(lines, -1)) - own}, nil
+	return account{Peak: kibibytes << 10, Programs: len(execve.FindAll(lines, -1)) - own}, nil
 }
 
 // tail keeps the last bytes written to it.

@@ -25,7 +25,8 @@ const defaultLimit = 100 * time.Second
 const usage = `usage: bench [-against PROGRAM] [-run REGEXP] [-runs N] [-limit TIME] [-update FILE] -build DIR
        bench -instructions [-programs DIR] [-run REGEXP] -build DIR
 
-Measure the programs below DIR, as "make bench" builds them, beside what does the same work today. Prints a table.
+Measure the programs below DIR, as "make bench" builds them, beside what does the same work today. Prints tables of these cases and
+of those that were measured before.
 
 options:
   -against PROGRAM   another sops-install-secrets, measured on the same manifests
@@ -140,33 +141,7 @@ func (b *bench) cases() []benchCase {
 	if b.programs != "" {
 		p.slim = b.programs
 	}
-	var matching []benchCase
-	for _, c := range append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, b.images()}).cases()...) {
-		if b.match.MatchString(c.name) {
-			matching = append(matching, c)
-		}
-	}
-	return matching
-}
-
-// report measures everything and prints what came of it.
-func (b *bench) report(w io.Writer) error {
-	var results []result
-	for _, c := range b.cases() {
-		r, err := b.measure(c)
-		if err != nil {
-			return fmt.Errorf("case %s: %w", c.name, err)
-		}
-		results = append(results, r)
-	}
-	page, err := b.page(results)
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(page); err != nil || b.update == "" {
-		return err
-	}
-	return update(b.update, page)
+	return append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, b.images()}).cases()...)
 }
 
 // prepareMachine gives this process's mount namespace an empty /run and the group that owns secrets on NixOS.

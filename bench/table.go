@@ -72,22 +72,22 @@ func (b *bench) page(results []result) ([]byte, error) {
 }
 
 func (r result) write(page *bytes.Buffer) {
-	fmt.Fprintf(page, "\n**%s**: %s\n\n", r.name, r.about)
+	fmt.Fprintf(page, "\n**%s**: %s\n\n", r.Name, r.About)
 	fmt.Fprintln(page, "| tool | wall ms | cpu ms | peak MiB | programs started | read KiB | written KiB | × | runs |")
 	fmt.Fprintln(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")
-	first := r.rows[0]
-	for _, row := range r.rows {
-		if row.tooLong > 0 {
-			fmt.Fprintf(page, "| %s | > %.0f | | | | | | > %s | |\n", row.tool, milliseconds(row.tooLong.Seconds()),
-				figure(row.tooLong.Seconds()/first.median(wall)))
+	first := r.Rows[0]
+	for _, row := range r.Rows {
+		if row.TooLong > 0 {
+			fmt.Fprintf(page, "| %s | > %.0f | | | | | | > %s | |\n", row.Tool, milliseconds(row.TooLong.Seconds()),
+				figure(row.TooLong.Seconds()/first.median(wall)))
 			continue
 		}
-		fmt.Fprintf(page, "| %s | %s | %s | %s | %d | %s | %s | %s | %d |\n", row.tool,
-			figure(milliseconds(row.median(wall))), figure(milliseconds(row.median(cpu))), figure(float64(row.account.peak)/(1<<20)),
-			row.account.programs,
-			figure(row.median(func(c cost) float64 { return float64(c.read) / 1024 })),
-			figure(row.median(func(c cost) float64 { return float64(c.written) / 1024 })),
-			figure(row.ratio(first, wall)), len(row.runs))
+		fmt.Fprintf(page, "| %s | %s | %s | %s | %d | %s | %s | %s | %d |\n", row.Tool,
+			figure(milliseconds(row.median(wall))), figure(milliseconds(row.median(cpu))), figure(float64(row.Account.Peak)/(1<<20)),
+			row.Account.Programs,
+			figure(row.median(func(c cost) float64 { return float64(c.Read) / 1024 })),
+			figure(row.median(func(c cost) float64 { return float64(c.Written) / 1024 })),
+			figure(row.ratio(first, wall)), len(row.Runs))
 	}
 }
 

@@ -8,11 +8,11 @@ import (
 // find returns the row of a tool in a case.
 func find(results []result, name, tool string) (row, bool) {
 	for _, r := range results {
-		if r.name != name {
+		if r.Name != name {
 			continue
 		}
-		for _, row := range r.rows {
-			if row.tool == tool && (len(row.runs) > 0 || row.tooLong > 0) {
+		for _, row := range r.Rows {
+			if row.Tool == tool && (len(row.Runs) > 0 || row.TooLong > 0) {
 				return row, true
 			}
 		}
@@ -42,14 +42,14 @@ func against(name, tool, what string, most float64, of func(ours, theirs row) fl
 
 // wallRatio is the ratio of wall times. Of a tool that was stopped the time limit counts, which flatters it.
 func wallRatio(ours, theirs row) float64 {
-	if theirs.tooLong > 0 {
-		return ours.median(wall) / theirs.tooLong.Seconds()
+	if theirs.TooLong > 0 {
+		return ours.median(wall) / theirs.TooLong.Seconds()
 	}
 	return ours.ratio(theirs, wall)
 }
 
 func peakRatio(ours, theirs row) float64 {
-	return float64(ours.account.peak) / float64(theirs.account.peak)
+	return float64(ours.Account.Peak) / float64(theirs.Account.Peak)
 }
 
 // own is a figure of this project's row in a case.
@@ -76,9 +76,9 @@ func between(name, other, what string, most float64, of func(row) float64) aim {
 }
 
 func aims() []aim {
-	programs := func(r row) float64 { return float64(r.account.programs) }
-	written := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.written) }) }
-	read := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.read) }) }
+	programs := func(r row) float64 { return float64(r.Account.Programs) }
+	written := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.Written) }) }
+	read := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.Read) }) }
 	perSecret := func(r row) float64 { return r.median(wall) }
 	const mebi = 1 << 20
 	return []aim{

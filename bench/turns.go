@@ -12,21 +12,21 @@ const budget = 20 * time.Second
 
 // result is what came of a case.
 type result struct {
-	benchCase
-	rows []row
+	Name, About string
+	Rows        []row
 }
 
 // row is one tool in a case.
 type row struct {
-	tool    string
-	runs    []cost // one for each turn the tool took part in, from the first on
-	account account
-	tooLong time.Duration // not 0: it was stopped after this time, and nothing else is known
+	Tool    string
+	Runs    []cost // one for each turn the tool took part in, from the first on
+	Account account
+	TooLong time.Duration // not 0: it was stopped after this time, and nothing else is known
 }
 
 func (r row) median(of func(cost) float64) float64 {
 	var all []float64
-	for _, c := range r.runs {
+	for _, c := range r.Runs {
 		all = append(all, of(c))
 	}
 	return median(all)
@@ -35,14 +35,14 @@ func (r row) median(of func(cost) float64) float64 {
 // ratio is the median, over the turns that both took part in, of the quotient of a figure of r and the same of other.
 func (r row) ratio(other row, of func(cost) float64) float64 {
 	var all []float64
-	for i := range min(len(r.runs), len(other.runs)) {
-		all = append(all, of(r.runs[i])/of(other.runs[i]))
+	for i := range min(len(r.Runs), len(other.Runs)) {
+		all = append(all, of(r.Runs[i])/of(other.Runs[i]))
 	}
 	return median(all)
 }
 
-func wall(c cost) float64 { return c.wall.Seconds() }
-func cpu(c cost) float64  { return c.cpu.Seconds() }
+func wall(c cost) float64 { return c.Wall.Seconds() }
+func cpu(c cost) float64  { return c.CPU.Seconds() }
 
 func median(all []float64) float64 {
 	if len(all) == 0 {
@@ -65,27 +65,27 @@ func (b *bench) measure(c benchCase) (result, error) {
 	rows := make([]row, len(tools))
 	spent := make([]time.Duration, len(tools))
 	for i, t := range tools {
-		rows[i].tool = t.name
+		rows[i].Tool = t.name
 		fmt.Fprintf(b.progress, "%s: %s\n", c.name, t.name)
 		took, err := b.once(t)
 		if errors.Is(err, errTooLong) {
-			rows[i].tooLong = b.limit
+			rows[i].TooLong = b.limit
 			continue
 		}
 		if err != nil {
 			return result{}, err
 		}
 		// The first run fills caches and makes the first generation. Of a tool that takes long it counts nevertheless.
-		if took.wall > budget/2 {
-			rows[i].runs, spent[i] = []cost{took}, took.wall
+		if took.Wall > budget/2 {
+			rows[i].Runs, spent[i] = []cost{took}, took.Wall
 		}
-		if rows[i].account, err = b.count(t); err != nil {
+		if rows[i].Account, err = b.count(t); err != nil {
 			return result{}, err
 		}
 	}
 	for range b.runs {
 		for i, t := range tools {
-			if rows[i].tooLong > 0 || spent[i] >= budget || len(rows[i].runs) == b.runs {
+			if rows[i].TooLong > 0 || spent[i] >= budget || len(rows[i].Runs) == b.runs {
 				continue
 			}
 			start := time.Now()
@@ -93,11 +93,11 @@ func (b *bench) measure(c benchCase) (result, error) {
 			if err != nil {
 				return result{}, err
 			}
-			rows[i].runs = append(rows[i].runs, took)
+			rows[i].Runs = append(rows[i].Runs, took)
 			spent[i] += time.Since(start)
 		}
 	}
-	return result{c, rows}, nil
+	return result{c.name, c.about, rows}, nil
 }
 
 // once measures one run.
