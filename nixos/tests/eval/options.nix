@@ -1,0 +1,48 @@
+# The options reference of the documentation, in Markdown, from the module itself. An option without a description fails here.
+{ libPath }:
+
+let
+  lib = import libPath;
+  inherit (import ./evaluate.nix { inherit lib; }) evaluate;
+  inherit (lib) concatMapStrings removeSuffix;
+
+  options = builtins.filter (o: o.visible && !o.internal) (
+    lib.optionAttrSetToDocList { inherit ((evaluate { }).options) sops; }
+  );
+
+  # Roles of NixOS's manual, such as {file}`/run`, have no meaning elsewhere.
+  plain = builtins.replaceStrings (map (role: "{${role}}`") [ "command" "env" "file" "option" "var" ]) (lib.replicate 5 "`");
+  trimmed = text: removeSuffix "\n" (plain text);
+
+  shown =
+    label: value:
+    let
+      text = removeSuffix "\n" value.text;
+    in
+    if value._type == "literalMD" then
+      "* ${label}: ${plain text}\n"
+    else if lib.hasInfix "\n" text then
+      "* ${label}:\n\n  ```text\n${concatMapStrings (line: "  ${line}\n") (lib.splitString "\n" text)}  ```\n"
+    else
+      # A code span with backquotes in it would need longer ones.
+      "* ${label}: `${text}`\n";
+
+  entry = o: ''
+    ## `${o.name}`
+
+    ${trimmed (o.description.text or o.description)}
+
+    * type: ${o.type}
+    ${lib.optionalString o.readOnly "* read only\n"}${
+      lib.optionalString (o ? default) (shown "default" o.default)
+    }${lib.optionalString (o ? example) (shown "example" o.example)}'';
+in
+{
+  markdown = ''
+    # Options
+
+    All options of the NixOS module. This page is made from the module by `nixos/tests/eval/run --update`.
+
+  ''
+  + lib.concatMapStringsSep "\n" entry options;
+}
