@@ -1,7 +1,7 @@
 // Package manpage checks that the flags of a program, its usage text and the source of its manual page tell the same. It is
 // imported by tests only.
 //
-// The source is Markdown that both pandoc and go-md2man turn into a manual page: a title line "% NAME(SECTION)", level-one
+// The source is Markdown that go-md2man turns into a manual page: a title line "% NAME SECTION", level-one
 // headings for the sections, options as definition lists:
 //
 //	**-o** *FILE*
@@ -50,7 +50,7 @@ func Check(f *flag.FlagSet, usage, page string) error {
 			}
 		}
 	}
-	if title := "% " + strings.ToUpper(f.Name()) + "("; !strings.HasPrefix(page, title) {
+	if title := "% " + strings.ToUpper(f.Name()) + " "; !strings.HasPrefix(page, title) {
 		fault("manual page: first line does not begin with %q", title)
 	}
 	var found []string

@@ -18,7 +18,7 @@ examples:
   prog -o x
 `
 
-const goodPage = `% PROG(1)
+const goodPage = `% PROG 1
 
 # NAME
 
