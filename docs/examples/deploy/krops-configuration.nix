@@ -1,0 +1,6 @@
+{
+  imports = [
+    <sops-initrd/modules/sops>
+    ./configuration.nix
+  ];
+}
