@@ -45,3 +45,31 @@ func TestPrune_held(t *testing.T) {
 		t.Errorf("want 4 only: %v", list(t, c.MountPoint))
 	}
 }
+
+// TestHeld_manyFiles: a process may have more open than one read of its directory in /proc gives.
+func TestHeld_manyFiles(t *testing.T) {
+	t.Parallel()
+	mountPoint := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(mountPoint, "7"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	for i := range 900 { // of 24 bytes each in a directory's list
+		f, err := os.Open(other)
+		if err != nil {
+			t.Fatalf("file %d: %v", i, err)
+		}
+		defer f.Close()
+	}
+	if got := held(mountPoint); len(got) != 0 {
+		t.Errorf("held are %v, want none", got)
+	}
+	f, err := os.Open(filepath.Join(mountPoint, "7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got := held(mountPoint); len(got) != 1 || !got[7] {
+		t.Errorf("held are %v, want 7", got)
+	}
+}
