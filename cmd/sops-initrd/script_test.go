@@ -35,8 +35,14 @@ func TestMain(m *testing.M) {
 //	expand FILE…        replaces $WORK in files, for the absolute paths in manifests
 //	flip FILE OFFSET    changes one bit of the byte there; negative offsets count from the end
 //	base FILE SIZE      makes a compressed archive that is no multiple of 4 bytes long, for a base
+//
+// $LOADERS has re-enactments, in shell, of what installers of boot loaders do.
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
+	loaders, err := filepath.Abs("testdata/loaders")
+	if err != nil {
+		t.Fatal(err)
+	}
 	sops := tool(t, "sops")
 	if err := os.Symlink(sops, filepath.Join(bin, "sops")); err != nil {
 		t.Fatal(err)
@@ -50,6 +56,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("AGE", testRecipient)
 			e.Setenv("OTHER", otherRecipient)
+			e.Setenv("LOADERS", loaders)
 			e.Values[snapshotKey{}] = new(snapshot)
 			return errors.Join(
 				os.WriteFile(filepath.Join(e.WorkDir, "key.txt"), []byte(testIdentity+"\n"), 0o600),

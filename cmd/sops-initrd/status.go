@@ -15,13 +15,13 @@ import (
 
 func statusCommand(e cli.Env) *cobra.Command {
 	o := hookOptions(e)
-	var boot string
+	var boots []string
 	var asJSON, asMetrics, clean bool
 	c := &cobra.Command{
-		Use:   "status [--boot DIRECTORY]",
+		Use:   "status [--boot DIRECTORY]…",
 		Short: "Show what the installed boot loader can boot, and with which secrets",
-		Long: `status reads the menus of systemd-boot, lanzaboote and unified kernel images, GRUB, limine, extlinux and rEFInd in the boot
-directory. For each entry it says whether its initrd has the secrets of its system: "whole" (and compared with the system's
+		Long: `status reads the menus of systemd-boot, lanzaboote and unified kernel images, GRUB, limine, extlinux, rEFInd, a Raspberry Pi's firmware
+and EFI shell scripts in the boot directory, and lists of other loaders (see install-loader). For each entry it says whether its initrd has the secrets of its system: "whole" (and compared with the system's
 manifest, without any key), "stale", "missing", "damaged", "unknown" version, "not wanted", or "gone" when the system is not in
 the store any more. It also lists files with secrets that no entry loads.
 
@@ -36,11 +36,14 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 			}
 			return nil
 		},
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			if asJSON && asMetrics {
 				return cli.Usage(errors.New("status: --json and --prometheus exclude each other"))
 			}
-			s, err := provision.Look(boot, *o)
+			if err := checkBoots(c, boots); err != nil {
+				return err
+			}
+			s, err := provision.Look(boots, *o)
 			if err != nil {
 				return err
 			}
@@ -61,11 +64,10 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 			return err
 		},
 	}
-	bootFlag(c, &boot)
+	bootFlag(c, &boots)
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&asMetrics, "prometheus", false, "print metrics for the textfile collector of Prometheus' node exporter")
 	c.Flags().BoolVar(&clean, "clean", false, "remove files with secrets that no entry loads")
-	required(c, "boot")
 	return c
 }
 

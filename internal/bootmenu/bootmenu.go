@@ -2,7 +2,7 @@
 // of them starts. For the loaders whose entries can name another initrd it also writes that change.
 //
 // The forms are those that NixOS's installers write (nixpkgs, nixos/modules/system/boot/loader): every entry has init=TOPLEVEL/init
-// among its kernel parameters. Entries without it are somebody else's and are left out.
+// among its kernel parameters. Entries without it are somebody else's and are left out. A program of the user's own writes a list instead.
 package bootmenu
 
 import (
@@ -15,8 +15,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"sops-initrd/internal/atomicfile"
 )
 
 // Kind is a boot loader, or rather the form of its menu.
@@ -24,16 +22,21 @@ type Kind string
 
 // The kinds of menus.
 const (
-	SystemdBoot Kind = "systemd-boot" // loader/entries/*.conf of the Boot Loader Specification
-	GRUB        Kind = "grub"         // grub/grub.cfg
-	Limine      Kind = "limine"       // limine/limine.conf
-	Extlinux    Kind = "extlinux"     // extlinux/extlinux.conf, also read by U-Boot
-	REFInd      Kind = "refind"       // efi/refind/refind.conf, or efi/boot/refind.conf
-	Lanzaboote  Kind = "lanzaboote"   // EFI/Linux/*.efi: stubs and unified kernel images
+	SystemdBoot Kind = "systemd-boot"  // loader/entries/*.conf of the Boot Loader Specification
+	GRUB        Kind = "grub"          // grub/grub.cfg
+	Limine      Kind = "limine"        // limine/limine.conf
+	Extlinux    Kind = "extlinux"      // extlinux/extlinux.conf, also read by U-Boot
+	REFInd      Kind = "refind"        // efi/refind/refind.conf, or efi/boot/refind.conf
+	Lanzaboote  Kind = "lanzaboote"    // EFI/Linux/*.efi: stubs and unified kernel images
+	RaspberryPi Kind = "raspberrypi"   // cmdline.txt and the directories of generations on the firmware's partition
+	EFIStub     Kind = "efi-boot-stub" // efi/nixos/generation-*-startup.nsh, scripts for the shell of the firmware
+	Listed      Kind = "listed"        // ListName, written by whoever installed the loader
 )
 
 // Kinds are all kinds, in the order in which Find looks for them.
-func Kinds() []Kind { return []Kind{SystemdBoot, Lanzaboote, GRUB, Limine, Extlinux, REFInd} }
+func Kinds() []Kind {
+	return []Kind{SystemdBoot, Lanzaboote, GRUB, Limine, Extlinux, REFInd, RaspberryPi, EFIStub, Listed}
+}
 
 // Entry is something the loader can boot.
 type Entry struct {
@@ -42,6 +45,9 @@ type Entry struct {
 	Initrds  []string // its initrds on this host, in the order in which they are loaded
 	// Embedded says that the initrd is inside a unified kernel image, which Initrds then names.
 	Embedded bool
+	// InPlace says that what is loaded is the file of this name, whatever is in it: the name cannot be changed, and the file is not
+	// that of another system.
+	InPlace bool
 
 	// line is where the (only) initrd is named in the file of the menu; -1 where it cannot be changed.
 	file string
@@ -63,6 +69,9 @@ var patterns = map[Kind][]string{
 	Extlinux:    {"extlinux/extlinux.conf"},
 	REFInd:      {"efi/refind/refind.conf", "EFI/refind/refind.conf", "efi/boot/refind.conf", "EFI/BOOT/refind.conf"},
 	Lanzaboote:  {"EFI/Linux/*.efi"},
+	RaspberryPi: {"cmdline.txt", "*/*/cmdline.txt", "old/*-system", "nixos-kernels/*-system"},
+	EFIStub:     {"efi/nixos/generation-*-startup.nsh", "EFI/nixos/generation-*-startup.nsh", "startup.nsh"},
+	Listed:      {ListName},
 }
 
 // initOf finds the system that kernel parameters start.
@@ -117,8 +126,14 @@ func Find(boot string) ([]*Menu, error) {
 }
 
 func (m *Menu) readFile(file string) ([]Entry, error) {
-	if m.Kind == Lanzaboote {
+	switch m.Kind {
+	case Lanzaboote:
 		return m.image(file)
+	case RaspberryPi:
+		return m.raspberryPi(file)
+	case Listed:
+		return m.list(file)
+	case SystemdBoot, GRUB, Limine, Extlinux, REFInd, EFIStub: // texts
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -151,83 +166,4 @@ func (m *Menu) host(file, name string) string {
 		}
 	}
 	return candidates[0]
-}
-
-// SetInitrds makes entries load other initrds: by the index of an entry, the path on this host. The menu's files are replaced as
-// wholes, one after the other; on error those before it are changed. The loader must have a form in which an entry names one
-// initrd: extlinux, rEFInd, Boot Loader Specification.
-func (m *Menu) SetInitrds(initrds map[int]string) error {
-	files := make(map[string]map[int]string) // by line
-	for i, initrd := range initrds {
-		e := m.Entries[i]
-		if e.line < 0 {
-			return fmt.Errorf("entry %q: its initrd cannot be changed", e.Title)
-		}
-		name, err := m.menuPath(e.file, initrd)
-		if err != nil {
-			return err
-		}
-		if files[e.file] == nil {
-			files[e.file] = make(map[int]string)
-		}
-		files[e.file][e.line] = name
-	}
-	for _, file := range slices.Sorted(keys(files)) {
-		if err := rewrite(file, files[file]); err != nil {
-			return err
-		}
-	}
-	for i, initrd := range initrds {
-		m.Entries[i].Initrds = []string{initrd}
-	}
-	return nil
-}
-
-// menuPath is how the menu names a file of this host: from the top of the boot partition, or for extlinux relative to its
-// configuration, as the stock installer writes it.
-func (m *Menu) menuPath(file, name string) (string, error) {
-	from := m.Boot
-	if m.Kind == Extlinux {
-		from = filepath.Dir(file)
-	}
-	rel, err := filepath.Rel(from, name)
-	if err != nil {
-		return "", err
-	}
-	if m.Kind == Extlinux {
-		return rel, nil
-	}
-	if !filepath.IsLocal(rel) {
-		return "", fmt.Errorf("%s is not below %s", name, m.Boot)
-	}
-	return "/" + rel, nil
-}
-
-// initrdValue is the last word of a line that names an initrd.
-var initrdValue = regexp.MustCompile(`\S+\s*$`)
-
-func rewrite(file string, lines map[int]string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	text := strings.Split(string(data), "\n")
-	for n, initrd := range lines {
-		text[n] = initrdValue.ReplaceAllLiteralString(text[n], initrd)
-	}
-	return atomicfile.WriteFile(atomicfile.OS(), file, []byte(strings.Join(text, "\n")), atomicfile.Attr{Mode: info.Mode().Perm(), UID: -1, GID: -1})
-}
-
-func keys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }

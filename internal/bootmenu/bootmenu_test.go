@@ -127,6 +127,9 @@ func entries(t *testing.T, m *Menu) (all []seen) {
 	for _, e := range m.Entries {
 		s := seen{Title: e.Title, Toplevel: e.Toplevel}
 		for _, i := range e.Initrds {
+			if rest, ok := strings.CutPrefix(i, "../"); ok { // a record of the test names no absolute path
+				i = filepath.Join(m.Boot, rest)
+			}
 			rel, err := filepath.Rel(m.Boot, i)
 			if err != nil {
 				t.Fatal(err)
@@ -174,6 +177,35 @@ func TestRead(t *testing.T) {
 			{"nixos-6", "/nix/store/ddd-nixos-system", []string{"EFI/nixos/initrd-6.6-abc.efi"}},
 			{"nixos-7", "/nix/store/ccc-nixos-system", []string{"EFI/nixos/initrd-6.12-abc.efi"}},
 			{"uki", "/nix/store/eee-nixos-system", []string{"EFI/Linux/uki.efi"}},
+		}},
+		{RaspberryPi, map[string]string{
+			"cmdline.txt":                     "loglevel=4 init=/nix/store/ccc-nixos-system/init\n",
+			"initrd":                          "",
+			"old/default-system":              "/nix/store/ccc-nixos-system\n",
+			"old/default-initrd":              "/boot/old/bbb-initrd-linux-initrd\n",
+			"old/6-system":                    "/nix/store/ddd-nixos-system\n",
+			"old/6-initrd":                    "../old/bbb-initrd-linux-initrd\n",
+			"old/5-system":                    "/nix/store/eee-nixos-system\n", // without a record of its initrd
+			"nixos/4-default/cmdline.txt":     "init=/nix/var/nix/profiles/system-4-link/init loglevel=4",
+			"nixos/default.bkp.7/cmdline.txt": "init=/nix/store/fff-nixos-system/init",
+			"overlays/other/cmdline.txt":      "console=tty1",
+		}, []seen{
+			{"default", "/nix/store/ccc-nixos-system", []string{"initrd"}},
+			{"4-default", "/nix/var/nix/profiles/system-4-link", []string{"nixos/4-default/initrd"}},
+			{"generation 6", "/nix/store/ddd-nixos-system", []string{"old/bbb-initrd-linux-initrd"}},
+		}},
+		{EFIStub, map[string]string{
+			"efi/nixos/generation-7-startup.nsh": `\efi\nixos\aaa-bzImage.efi systemConfig=/nix/store/ccc-nixos-system init=/nix/store/ccc-nixos-system/init initrd=\efi\nixos\bbb-initrd quiet` + "\n",
+			"startup.nsh":                        `bzImage.efi init=/nix/store/ccc-nixos-system/init initrd=\efi\nixos\bbb-initrd` + "\n",
+		}, []seen{
+			{"generation-7", "/nix/store/ccc-nixos-system", []string{"efi/nixos/bbb-initrd"}},
+			{"startup.nsh", "/nix/store/ccc-nixos-system", []string{"efi/nixos/bbb-initrd"}},
+		}},
+		{Listed, map[string]string{ListName: `{"version": 1, "entries": [
+			{"title": "NixOS 7", "system": "/nix/store/ccc-nixos-system", "image": "own/7.img"},
+			{"system": "/nix/store/ddd-nixos-system", "image": "own/6.img"}]}`}, []seen{
+			{"NixOS 7", "/nix/store/ccc-nixos-system", []string{"own/7.img"}},
+			{"ddd-nixos-system", "/nix/store/ddd-nixos-system", []string{"own/6.img"}},
 		}},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
@@ -230,6 +262,10 @@ func TestSetInitrds(t *testing.T) {
 		{SystemdBoot, "loader/entries/nixos-generation-7.conf", blsEntry, 0, "initrd /EFI/nixos/bbb-initrd-linux-6.12-initrd.efi\n", "initrd /sops-initrd/x-initrd\n"},
 		{Extlinux, "extlinux/extlinux.conf", extlinuxConfig, 1, "  INITRD ../nixos/bbb-initrd\n  APPEND init=/nix/store/ddd", "  INITRD ../sops-initrd/x-initrd\n  APPEND init=/nix/store/ddd"},
 		{REFInd, "efi/refind/refind.conf", refindConfig, 0, "  initrd /efi/refind/kernels/bbb-initrd\n  options \"init=/nix/store/ccc", "  initrd /sops-initrd/x-initrd\n  options \"init=/nix/store/ccc"},
+		{
+			EFIStub, "efi/nixos/generation-7-startup.nsh", "a.efi init=/nix/store/ccc/init initrd=\\efi\\nixos\\bbb quiet initrd2=x\n", 0,
+			` initrd=\efi\nixos\bbb `, ` initrd=\sops-initrd\x-initrd `,
+		},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
 			t.Parallel()
@@ -271,6 +307,34 @@ func TestSetInitrds(t *testing.T) {
 			t.Error("was changed")
 		}
 	})
+}
+
+// A list decides which files are written to, so nothing in it may lead elsewhere.
+func TestRead_badList(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, list, want string }{
+		{"no JSON", "x", "invalid character"},
+		{"more than a list", `{"version": 1} x`, "has something behind the object"},
+		{"version", `{"version": 2}`, "version 2 is not known"},
+		{"field", `{"version": 1, "entries": [{"picture": "x"}]}`, "unknown field"},
+		{"relative system", `{"version": 1, "entries": [{"system": "x", "image": "i"}]}`, "is not an absolute path"},
+		{"no image", `{"version": 1, "entries": [{"system": "/x"}]}`, "has no image"},
+		{"outside", `{"version": 1, "entries": [{"system": "/x", "image": "../i"}]}`, "is not below"},
+		{"in the store", `{"version": 1, "entries": [{"system": "/x", "image": "/nix/store/i"}]}`, "is not below"},
+		{"through a link", `{"version": 1, "entries": [{"system": "/x", "image": "link/passwd"}]}`, "which is not below"},
+		{"shared", `{"version": 1, "entries": [{"system": "/x", "image": "i"}, {"system": "/y", "image": "./i"}]}`, "every system needs one of its own"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := boot(t, map[string]string{ListName: c.list})
+			if err := os.Symlink("/etc", filepath.Join(dir, "link")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Read(Listed, dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
 }
 
 // image makes a PE file with nothing but these sections.

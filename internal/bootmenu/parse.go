@@ -1,6 +1,7 @@
 package bootmenu
 
 import (
+	"path"
 	"strings"
 )
 
@@ -56,7 +57,14 @@ func (p *parser) take(n int, line string) {
 			return
 		}
 		p.field(n, word, rest, map[string]string{"cmdline:": "options", "module_path:": "initrd"})
-	case Lanzaboote: // has no text
+	case EFIStub:
+		p.open()
+		p.field(n, "options", line, map[string]string{"options": "options"})
+		for _, m := range initrdParameter.FindAllStringSubmatch(line, -1) {
+			p.initrds(n, m[2])
+		}
+		p.current.Title = strings.TrimSuffix(path.Base(p.file), "-startup.nsh")
+	case Lanzaboote, RaspberryPi, Listed: // are read otherwise
 	}
 }
 
@@ -94,11 +102,11 @@ func (p *parser) initrds(n int, rest string) {
 		case Limine: // boot():/limine/kernels/…#hash
 			_, name, _ = strings.Cut(name, ":")
 			name, _, _ = strings.Cut(name, "#")
-		case SystemdBoot, Extlinux, REFInd, Lanzaboote: // as it is
+		case SystemdBoot, Extlinux, REFInd, Lanzaboote, RaspberryPi, EFIStub, Listed: // as it is
 		}
 		p.current.Initrds = append(p.current.Initrds, p.menu.host(p.file, name))
 	}
-	rewritable := p.menu.Kind == SystemdBoot || p.menu.Kind == Extlinux || p.menu.Kind == REFInd
+	rewritable := p.menu.Kind == SystemdBoot || p.menu.Kind == Extlinux || p.menu.Kind == REFInd || p.menu.Kind == EFIStub
 	if rewritable && len(p.current.Initrds) == 1 {
 		p.current.line = n
 	} else {

@@ -18,14 +18,17 @@ import (
 // Options say how a loader is installed.
 type Options struct {
 	Kind bootmenu.Kind
-	// Boot is where the loader's partition is mounted.
-	Boot string
+	// Boots are where the loader's partitions are mounted: one, or several that the installer keeps alike.
+	Boots []string
 	// Installer is the stock installer with its arguments, the last of which is the system to boot by default.
 	Installer []string
 	// Hook has what the default's secrets are tried with before anything is changed.
 	Hook           hook.Options
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+
+	// Boot is the one of Boots that is being looked after.
+	Boot string
 }
 
 // ExitError says that the stock installer failed, with this exit status; it has said why.
@@ -38,7 +41,7 @@ func (e *ExitError) Error() string {
 // Supports says whether Install knows what to do for a kind of loader.
 func Supports(kind bootmenu.Kind) bool {
 	switch kind {
-	case bootmenu.Extlinux, bootmenu.REFInd, bootmenu.SystemdBoot, bootmenu.Limine:
+	case bootmenu.Extlinux, bootmenu.REFInd, bootmenu.SystemdBoot, bootmenu.Limine, bootmenu.RaspberryPi, bootmenu.EFIStub, bootmenu.Listed:
 		return true
 	case bootmenu.GRUB, bootmenu.Lanzaboote: // their installers do it all
 	}
@@ -48,15 +51,46 @@ func Supports(kind bootmenu.Kind) bool {
 // Install runs the stock installer and then sees to the secrets of the entries it wrote.
 //
 // Before, the default's secrets are tried: when they cannot be had, nothing is changed at all. Afterwards a default that
-// lacks its secrets is an error; other generations are warnings, since a new system must not fail because of an old one.
+// lacks its secrets is an error; other generations are warnings, since a new system must not fail because of an old one. An installer
+// that fails may have written entries, so they are seen to; what is wrong with them is said, and the error is the installer's.
 func Install(ctx context.Context, o Options) error {
 	fallback := Open(o.Installer[len(o.Installer)-1])
-	if err := o.try(ctx, fallback); err != nil {
-		return cli.WithHint(err, "the boot loader was not touched")
+	kept := make(map[string]string)
+	for _, boot := range o.Boots {
+		at := o.at(boot)
+		image, err := at.try(ctx, fallback)
+		if err != nil {
+			return cli.WithHint(err, "the boot loader was not touched")
+		}
+		kept[boot] = image
 	}
-	if err := o.runInstaller(ctx); err != nil {
+	failed := o.runInstaller(ctx)
+	if failed != nil && ctx.Err() != nil {
+		return failed
+	}
+	var faults []error
+	for _, boot := range o.Boots {
+		err := o.at(boot).provision(ctx, fallback, kept[boot])
+		if failed != nil && errors.Is(err, fs.ErrNotExist) {
+			continue // it did not come so far
+		}
+		faults = append(faults, err)
+	}
+	if err := errors.Join(faults...); failed == nil {
 		return err
+	} else if err != nil {
+		o.Hook.Warn(err.Error())
 	}
+	return failed
+}
+
+func (o Options) at(boot string) Options {
+	o.Boot = boot
+	return o
+}
+
+// provision sees to the entries of one boot directory.
+func (o Options) provision(ctx context.Context, fallback System, kept string) error {
 	menu, err := bootmenu.Read(o.Kind, o.Boot)
 	if err != nil {
 		return err
@@ -64,13 +98,14 @@ func Install(ctx context.Context, o Options) error {
 	if o.Kind == bootmenu.Limine {
 		return o.checkLimine(menu, fallback)
 	}
-	return o.ownImages(ctx, menu, fallback)
+	return o.ownImages(ctx, menu, fallback, kept)
 }
 
-// try makes the decisions for the default's image without writing it.
-func (o Options) try(ctx context.Context, s System) error {
+// try makes the decisions for the default's image without writing it. Where the installer is going to overwrite an image that could not
+// be made again, kept is a copy of it.
+func (o Options) try(ctx context.Context, s System) (kept string, err error) {
 	if s.Manifest == "" {
-		return nil
+		return "", nil
 	}
 	image := filepath.Join(o.ownDir(), imageName(s)) // with the name under which an earlier one is found
 	options := o.Hook
@@ -78,12 +113,38 @@ func (o Options) try(ctx context.Context, s System) error {
 		options.Enclose, options.Installed = true, o.limineKernels()
 		image = filepath.Join(os.TempDir(), "tmp00000000"+s.Name()+"-secrets")
 	}
+	inPlace := o.loaded(s)
+	if inPlace != "" {
+		image = inPlace
+	}
 	if _, err := os.Stat(filepath.Dir(image)); errors.Is(err, fs.ErrNotExist) {
 		image = filepath.Join(o.Boot, filepath.Base(image))
 	}
 	options.Warn = func(string, ...string) {} // the appender itself says it again
-	_, err := hook.Plan(ctx, s.Manifest, image, options)
-	return err
+	outcome, err := hook.Plan(ctx, s.Manifest, image, options)
+	if err != nil || inPlace == "" || !outcome.Salvaged {
+		return "", err
+	}
+	if err := os.MkdirAll(o.ownDir(), 0o700); err != nil {
+		return "", err
+	}
+	kept = filepath.Join(o.ownDir(), imageName(s))
+	return kept, copyOver(inPlace, kept)
+}
+
+// loaded is the file with a name that cannot be changed that a system loads now; "" where there is none. A menu that cannot be read is
+// about to be written anew.
+func (o Options) loaded(s System) string {
+	menu, err := bootmenu.Read(o.Kind, o.Boot)
+	if err != nil {
+		return ""
+	}
+	for _, e := range menu.Entries {
+		if e.InPlace && Open(e.Toplevel).Toplevel == s.Toplevel && o.isWhole(e.Initrds[0]) {
+			return e.Initrds[0]
+		}
+	}
+	return ""
 }
 
 func (o Options) runInstaller(ctx context.Context) error {

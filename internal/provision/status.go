@@ -52,28 +52,31 @@ func (s *Status) Lacks() bool {
 	return slices.ContainsFunc(s.Entries, func(e EntryStatus) bool { return e.Lacks })
 }
 
-// Look reads the menus of all loaders in a boot directory and compares the images of their entries with the systems' manifests. It
+// Look reads the menus of all loaders in boot directories and compares the images of their entries with the systems' manifests. It
 // needs no key.
-func Look(boot string, o hook.Options) (*Status, error) {
-	menus, err := bootmenu.Find(boot)
-	if err != nil {
-		return nil, err
-	}
+func Look(boots []string, o hook.Options) (*Status, error) {
 	status := &Status{Entries: []EntryStatus{}, Leftovers: []string{}}
-	used := make(map[string]bool)
-	dirs := map[string]bool{filepath.Join(boot, "sops-initrd"): true}
-	for _, m := range menus {
-		for _, e := range m.Entries {
-			s, err := look(m.Kind, e, o)
-			if err != nil {
-				return nil, fmt.Errorf("entry %q of %s: %w", e.Title, m.Kind, err)
-			}
-			status.Entries = append(status.Entries, s)
-			for _, i := range e.Initrds {
-				used[i], dirs[filepath.Dir(i)] = true, true
+	used, dirs := make(map[string]bool), make(map[string]bool)
+	for _, boot := range boots {
+		dirs[canonical(filepath.Join(boot, ownName))] = true
+		menus, err := bootmenu.Find(boot)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range menus {
+			for _, e := range m.Entries {
+				s, err := look(m.Kind, e, o)
+				if err != nil {
+					return nil, fmt.Errorf("entry %q of %s: %w", e.Title, m.Kind, err)
+				}
+				status.Entries = append(status.Entries, s)
+				for _, i := range e.Initrds {
+					used[canonical(i)], dirs[canonical(filepath.Dir(i))] = true, true
+				}
 			}
 		}
 	}
+	var err error
 	status.Leftovers, err = leftovers(dirs, used)
 	return status, err
 }
@@ -146,7 +149,7 @@ func leftovers(dirs, used map[string]bool) ([]string, error) {
 		for _, f := range files {
 			name := filepath.Join(dir, f.Name())
 			// limine loads a second copy, and its installer keeps the first.
-			if !f.Type().IsRegular() || used[name] || used[filepath.Join(dir, filepath.Base(dir)+"-"+f.Name())] {
+			if !f.Type().IsRegular() || used[canonical(name)] || used[filepath.Join(dir, filepath.Base(dir)+"-"+f.Name())] {
 				continue
 			}
 			_, err := hook.Find(name)

@@ -32,12 +32,12 @@ func (s System) Gone() bool {
 // Name is the system's name in the store.
 func (s System) Name() string { return filepath.Base(s.Toplevel) }
 
+// initrd is the system's pristine initrd.
+func (s System) initrd() string { return filepath.Join(s.Toplevel, "initrd") }
+
 // Open finds what belongs to a system.
 func Open(toplevel string) System {
-	s := System{Toplevel: toplevel}
-	if real, err := filepath.EvalSymlinks(toplevel); err == nil {
-		s.Toplevel = real
-	}
+	s := System{Toplevel: canonical(toplevel)}
 	appender, err := filepath.EvalSymlinks(filepath.Join(s.Toplevel, appenderName))
 	if err != nil {
 		return s
