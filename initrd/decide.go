@@ -21,6 +21,7 @@ type decision struct {
 	segment []byte // nil for none
 	whole   bool   // the image holds a whole segment of ours, which overwriting would put at risk
 	prefix  bool   // what is kept is the beginning of the image as it is: the rest can be overwritten
+	wipe    bool   // in place, on a file system that may not write in order what truncating changes
 }
 
 // decide finds out what the image is and what has to be done to it.
@@ -152,11 +153,12 @@ func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 	if err := j.finish(d); err != nil {
 		return false, err
 	}
-	if d.Size != d.OldSize {
+	switch {
+	case d.segment == nil && d.Size != d.OldSize:
 		return false, nil
-	}
-	if d.segment != nil {
-		if in == nil || in.Base != d.Base {
+	case d.segment != nil:
+		// NULs may follow, where the segment took the place of a longer one.
+		if in == nil || in.Base != d.Base || d.Size != in.Offset+in.Length {
 			return false, nil
 		}
 		now := make([]byte, len(d.segment))
@@ -172,7 +174,7 @@ func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 			return false, err
 		}
 	}
-	d.Action, d.Written, d.Cut = Unchanged, 0, 0
+	d.Action, d.Size, d.Written, d.Cut = Unchanged, d.OldSize, 0, 0
 	return true, nil
 }
 

@@ -62,6 +62,13 @@
 // inside somebody's file does not. A segment that was torn has no footer. It is recognised when its beginning is proven: by the base, which
 // the caller names, or by a walk of the whole image, which finds the marker where an archive begins.
 //
+// # In place
+//
+// Where there is no room for a second copy, the end of the image is overwritten. Meanwhile the size in the marker's header begins with other digits
+// than zeros: such a file reaches beyond the end of the image, so the kernel takes everything behind the marker for its content and uses none
+// of it. These two digits lie in one sector, and are the first and the last that is written. The file does not become shorter: NULs follow
+// a segment that took the place of a longer one.
+//
 // # Limits
 //
 // The kernel loses some entries without a word; NewSegment refuses them: paths from 4096 bytes, path elements from 256, link

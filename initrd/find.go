@@ -72,16 +72,20 @@ func locate(r io.ReaderAt, size int64) (*Installed, error) {
 
 // locateFooter finds the footer at the end of an image, which says where its segment begins.
 func locateFooter(r io.ReaderAt, size int64) (*Installed, error) {
-	tail := make([]byte, min(size, bufferBytes))
-	from := size - int64(len(tail))
-	if err := readAt(r, tail, from); err != nil {
+	stop, err := behindLast(r, size)
+	if err != nil {
 		return nil, err
 	}
-	// The trailer itself ends in NULs.
-	tail = append(bytes.TrimRight(tail, "\x00"), make([]byte, trailerBytes-headerBytes-len(trailerName))...)
-	stop := from + int64(len(tail))
+	stop += int64(trailerBytes - headerBytes - len(trailerName)) // the trailer itself ends in NULs
+	if stop > size {
+		return nil, ErrNoSegment
+	}
+	tail := make([]byte, min(stop, int64(lastBytes+trailerBytes)))
+	if err := readAt(r, tail, stop-int64(len(tail))); err != nil {
+		return nil, err
+	}
 	tail, ok := bytes.CutSuffix(tail, trailer())
-	if !ok || stop > size || len(tail) < lastBytes {
+	if !ok || len(tail) < lastBytes {
 		return nil, ErrNoSegment
 	}
 	version, length, err := decodeLast(tail[len(tail)-lastBytes:])
@@ -90,6 +94,22 @@ func locateFooter(r io.ReaderAt, size int64) (*Installed, error) {
 		return nil, ErrNoSegment
 	}
 	return in, nil
+}
+
+// behindLast is the offset behind the last byte that is not NUL.
+func behindLast(r io.ReaderAt, size int64) (int64, error) {
+	buf := make([]byte, min(size, bufferBytes))
+	for stop := size; stop > 0; stop -= int64(len(buf)) {
+		buf = buf[:min(stop, bufferBytes)]
+		from := stop - int64(len(buf))
+		if err := readAt(r, buf, from); err != nil {
+			return 0, err
+		}
+		if rest := bytes.TrimRight(buf, "\x00"); len(rest) > 0 {
+			return from + int64(len(rest)), nil
+		}
+	}
+	return 0, nil
 }
 
 // readMarker reads the marker at in.Offset and checks that it belongs there. A copy of a segment inside somebody's file says

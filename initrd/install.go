@@ -29,7 +29,7 @@ type Options struct {
 	// with the image, and everything that the image holds behind it is cut, whoever put it there.
 	Base string
 	// AllowInPlace lets the end of the image be overwritten where the file system has no room for a second copy and the image
-	// holds a whole segment. A power cut at that moment leaves the image without a segment, or with a torn one.
+	// holds a whole segment. A power cut at that moment leaves the image with a segment that the kernel passes over, until the next run.
 	AllowInPlace bool
 
 	layer atomicfile.Layer // nil: the operating system's
@@ -68,7 +68,8 @@ const (
 // A missing or empty image becomes one that holds the segment alone. An image that already is as it should be is not touched,
 // not even its times. Otherwise the image is replaced as a whole: on error, and after a power cut at any moment, it is the old
 // one or the new one. Only where the file system has no room for both is the end of the image overwritten, under the
-// conditions of Options.AllowInPlace; then a power cut can leave the base with a torn segment, which the next run repairs.
+// conditions of Options.AllowInPlace; then a power cut can leave the base with a torn segment, of which the kernel uses nothing, and
+// which the next run repairs. NULs are left behind a segment that takes the place of a longer one.
 //
 // Without Options.Base an image that does not end in a segment of ours is walked as a whole, and refused when not all of it is
 // something that the kernel reads: what is appended to such an image would be lost.
@@ -93,7 +94,8 @@ func Plan(image string, s *Segment, o Options) (Result, error) {
 }
 
 // Remove cuts the segment of ours from image, which is then, byte for byte, as it was before the segment came. An image without
-// one is left alone; a missing one is no error.
+// one is left alone; a missing one is no error. Only on vfat without room for a second copy, and with Options.AllowInPlace, NULs take the place of
+// the segment: no file there becomes shorter without the danger of losing it in a power cut.
 func Remove(image string, o Options) (Result, error) {
 	return withJob(image, &Segment{empty: true}, o, true)
 }
@@ -117,7 +119,7 @@ type job struct {
 }
 
 func withJob(image string, s *Segment, o Options, write bool) (res Result, err error) {
-	j := &job{Options: o, image: image, segment: s, left: "the image was not changed"}
+	j := &job{Options: o, image: image, segment: s, left: notChanged}
 	if j.layer == nil {
 		j.layer = atomicfile.OS()
 	}

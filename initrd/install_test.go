@@ -80,6 +80,7 @@ func (b *boot) checkResult(res Result) {
 	want := Installed{
 		Offset: res.Offset, Length: res.Length, Base: res.Base, Padding: Padding(res.Base),
 		Version: formatVersion, Whole: true, Inputs: in.Inputs, Sum: res.Sum,
+		Trailing: res.Size - res.Offset - res.Length,
 	}
 	if err != nil || *in != want {
 		b.t.Errorf("found %+v, %v; want %+v", in, err, want)
@@ -176,10 +177,12 @@ func TestInstall(t *testing.T) {
 		{"shorter", join(t, zstd, s3), nil, s1, Replaced, zstd},
 		{"unknown version", newer, nil, s1, Replaced, zstd},
 		{"unknown version, base known", newer, zstd, s1, Replaced, zstd},
-		{"NULs behind", cat(join(t, zstd, s1), make([]byte, 512)), nil, s1, Replaced, zstd},
-		{"NULs behind, base known", cat(join(t, zstd, s1), make([]byte, 512)), zstd, s1, Replaced, zstd},
-		{"many NULs behind", cat(join(t, zstd, s1), make([]byte, 100_000)), nil, s1, Replaced, zstd},
-		{"many NULs behind, base known", cat(join(t, zstd, s1), make([]byte, 100_000)), zstd, s1, Replaced, zstd},
+		{"NULs behind", cat(join(t, zstd, s1), make([]byte, 512)), nil, s1, Unchanged, zstd},
+		{"NULs behind, base known", cat(join(t, zstd, s1), make([]byte, 512)), zstd, s1, Unchanged, zstd},
+		{"many NULs behind", cat(join(t, zstd, s1), make([]byte, 100_000)), nil, s1, Unchanged, zstd},
+		{"many NULs behind, base known", cat(join(t, zstd, s1), make([]byte, 100_000)), zstd, s1, Unchanged, zstd},
+		{"NULs behind, changed", cat(join(t, zstd, s1), make([]byte, 512)), nil, s2, Replaced, zstd},
+		{"many NULs behind, changed, base known", cat(join(t, zstd, s1), make([]byte, 100_000)), zstd, s2, Replaced, zstd},
 		{"two segments", join(t, join(t, zstd, s1), s2), nil, s2, Replaced, zstd},
 		{"three segments", join(t, join(t, join(t, zstd, s1), s2), s3), nil, s3, Replaced, zstd},
 		{"two segments, base known", join(t, join(t, zstd, s1), s2), zstd, s2, Replaced, zstd},
@@ -211,7 +214,11 @@ func TestInstall(t *testing.T) {
 			if c.action == Unchanged && snapshot(t, b.dir) != before {
 				t.Errorf("unchanged, but the directory is not:\n%s\n%s", before, snapshot(t, b.dir))
 			}
-			if got, want := readFile(t, b.image), join(t, c.want, c.s); !bytes.Equal(got, want) {
+			want := join(t, c.want, c.s)
+			if c.action == Unchanged {
+				want = c.image
+			}
+			if got := readFile(t, b.image); !bytes.Equal(got, want) {
 				t.Fatalf("image of %d bytes (base %d), want %d (base %d)", len(got), res.Base, len(want), len(c.want))
 			}
 			b.install(c.s, o, Unchanged)

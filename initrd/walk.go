@@ -241,6 +241,9 @@ func (w *walker) beginsLikeOurs(off int64) bool {
 	if readAt(w.r, got, off) != nil {
 		return false
 	}
+	if len(got) >= haltField+haltBytes {
+		copy(want[haltField:], got[haltField:][:haltBytes]) // the marker may halt the kernel
+	}
 	n := 0
 	for n < len(got) && got[n] == want[n] {
 		n++

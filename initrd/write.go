@@ -89,12 +89,10 @@ func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) e
 		why.Allow = true
 		return why
 	}
-	if need := space.Round(d.Size) - space.Round(d.OldSize); need > space.Free {
+	if need := d.needInPlace(space); need > space.Free {
 		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: why.cause}
 	}
-	d.InPlace = true
-	d.Written = d.Size - d.Base
-	d.warn("image %s: there was no room for a second copy, so its end was overwritten: had the power been cut at that moment, it would have been left with a torn segment, or none, until the next run", j.image)
+	d.beInPlace(j.image, space)
 	return nil
 }
 
@@ -189,64 +187,4 @@ func (j *job) unchangedSince() error {
 		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
 	}
 	return nil
-}
-
-// overwrite truncates the image to its base and appends the segment.
-func (j *job) overwrite(d *decision) error {
-	f, err := j.dir.OpenWrite(j.name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(j.overwriteFile(f, d), f.Close())
-}
-
-func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
-	if now, err := f.Stat(); err != nil {
-		return err
-	} else if now != j.info {
-		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
-	}
-	if err := f.Allocate(d.Size); err != nil {
-		return j.allocateError(d, err)
-	}
-	const without = "the image holds its base without secrets; run this again before the next boot"
-	if err := f.Truncate(d.Base); err != nil {
-		if now, statErr := f.Stat(); statErr != nil || now.Size != d.OldSize {
-			j.left = "the image may hold its base without secrets; run this again before the next boot"
-		}
-		return err
-	}
-	j.left = without
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if d.segment == nil {
-		return nil
-	}
-	j.left = "the image may hold a torn segment; run this again before the next boot"
-	_, err := f.WriteAt(d.tail(), d.Base)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		return nil
-	}
-	undo := errors.Join(f.Truncate(d.Base), f.Sync())
-	if undo == nil {
-		j.left = without
-	}
-	return errors.Join(err, undo)
-}
-
-// allocateError tells a full disk, on which nothing was changed, from other faults.
-func (j *job) allocateError(d *decision, err error) error {
-	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
-		return err
-	}
-	space, spaceErr := j.dir.Space()
-	if spaceErr != nil {
-		return errors.Join(err, spaceErr)
-	}
-	need := space.Round(d.Size) - space.Round(d.OldSize)
-	return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: err}
 }

@@ -168,6 +168,34 @@ func TestSegmentSeen_afterRepair(t *testing.T) {
 	expect(t, rep, secretsSeen("repaired"))
 }
 
+// The state in which an image is while its end is overwritten in place: the kernel takes everything behind the marker for the marker's
+// content, so no secret is there, old or new, and the base boots without a word.
+func TestSegmentSeen_haltedNot(t *testing.T) {
+	k := testKernel(t)
+	for _, format := range []string{"zstd", "lz4"} {
+		t.Run(format, func(t *testing.T) {
+			image := writeImage(t, compress(t, format, archive(t, secretsBase())))
+			res := install(t, image, initrd.Options{}, secrets("whole")...)
+			f, err := os.OpenFile(image, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			const sizeField = 54 // of an archive's header
+			if _, err := f.WriteAt([]byte("01"), res.Offset+sizeField); err != nil {
+				t.Fatal(err)
+			}
+			rep := boot(t, vm.Machine{Kernel: k, Initrd: image})
+			wantConsole(t, rep, lost, false)
+			seen := secretsSeen("whole")
+			for _, e := range secrets("whole") {
+				seen[e.Path] = "missing"
+			}
+			expect(t, rep, seen)
+		})
+	}
+}
+
 // u-root builds initrds of its own, with a userland in Go: a base that nobody here made.
 func TestSegmentSeen_byURoot(t *testing.T) {
 	k := testKernel(t)

@@ -56,6 +56,9 @@ type File interface {
 	// the file system cannot promise that it does nothing.
 	Allocate(size int64) error
 	Truncate(size int64) error
+	// Push hands the content to the disk and not the size of the file, as far as the file system keeps them apart. What it
+	// handed over is durable when another file, or a directory, of the file system was synced after it.
+	Push() error
 	Sync() error
 	Chmod(mode fs.FileMode) error
 	Chown(uid, gid int) error

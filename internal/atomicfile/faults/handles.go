@@ -134,6 +134,8 @@ func (f *file) Truncate(size int64) error {
 	return f.l.do("truncate "+f.name, whole(func() error { return f.inner.Truncate(size) }))
 }
 
+func (f *file) Push() error { return f.l.do("push "+f.name, whole(f.inner.Push)) }
+
 func (f *file) Sync() error { return f.l.do("sync "+f.name, whole(f.inner.Sync)) }
 
 func (f *file) Chmod(mode fs.FileMode) error {
