@@ -209,21 +209,23 @@ func play(t *testing.T, page, bin string, all []*block) {
 		t.Fatal(err)
 	}
 	loopback(t)
-	s := newStage(t, bin)
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := directivesOf(string(text))
+	s := newStage(t, bin, d)
 	ssh, err := s.hostSSHD()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { ssh.close() }()
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
+	if d["nix"] == "real" {
+		s.installNix(t)
 	}
-	if _, stage, ok := strings.Cut(string(text), "<!-- stage: "); ok {
-		stage, _, _ = strings.Cut(stage, " -->")
-		script, module, _ := strings.Cut(stage, ", module: ")
+	if script := d["stage"]; script != "" {
 		start := "bash " + stageDir + "/repo/docs/stage/" + script + ".bash && cd ~/infra"
-		if module != "" { // the example that the page shows in parts
+		if module := d["module"]; module != "" { // the example that the page shows in parts
 			start += " && cp " + stageDir + "/repo/docs/examples/" + module + " modules/"
 		}
 		if out, status := s.admin.run(t, start, ""); status != 0 {

@@ -150,7 +150,7 @@ func (s *stage) hostSSHD() (*sshd, error) {
 	}
 	return newSSHD(22, keys, authorized, func(command string) *exec.Cmd {
 		cmd := exec.Command("chroot", root, "/bin/bash", "-c", "cd; "+command)
-		cmd.Env = environment("root", "/root")
+		cmd.Env = environment("root", "/root", stageDir+"/bin")
 		return cmd
 	})
 }
@@ -181,7 +181,7 @@ func (s *stage) bootedInitrd() (*sshd, error) {
 	}
 	return newSSHD(gen.SSHPort, keys, authorized.Bytes(), func(command string) *exec.Cmd {
 		cmd := exec.Command("chroot", root, "/bin/bash", "-c", "cd; "+command)
-		cmd.Env = append(environment("root", "/root"), "STAGE_INITRD=1")
+		cmd.Env = append(environment("root", "/root", stageDir+"/bin"), "STAGE_INITRD=1")
 		return cmd
 	})
 }

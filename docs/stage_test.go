@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +21,29 @@ import (
 // commandTimeout is longer than any command of the documentation takes here.
 const commandTimeout = 2 * time.Minute
 
-// stage is what a page is played on: the machine of an administrator and a host, each a chroot over a copy of this system in which
-// everything may be changed.
+// directives say what a page needs: a comment of NAME: VALUE pairs.
+//
+//	stage: infra         what stage/infra.bash makes is there, in ~/infra
+//	module: teams.nix    so is this example, as a module
+//	machine: newcomer    the administrator's machine has Nix, git and ssh, and what the page says to install; nothing else
+//	nix: real            Nix is the real one, and downloads from a stand-in for GitHub
+type directives map[string]string
+
+func directivesOf(text string) directives {
+	d := directives{}
+	for _, m := range regexp.MustCompile(`<!-- ((?:[a-z]+: [a-z.-]+(?:, )?)+) -->`).FindAllStringSubmatch(text, -1) {
+		for pair := range strings.SplitSeq(m[1], ", ") {
+			name, value, _ := strings.Cut(pair, ": ")
+			d[name] = value
+		}
+	}
+	return d
+}
+
+// stage is what a page is played on: the machine of an administrator and a host, each a chroot over a copy of this system, or, for the
+// administrator, of one with much less, in which everything may be changed.
 type stage struct {
+	directives
 	dir      string
 	admin    *session
 	server   *session
@@ -41,20 +62,29 @@ type session struct {
 const stageDir = "/.stage"
 
 // newStage builds the machines. It needs a mount namespace of its own.
-func newStage(t *testing.T, bin string) *stage {
+func newStage(t *testing.T, bin string, d directives) *stage {
 	t.Helper()
-	s := &stage{dir: t.TempDir()}
+	s := &stage{dir: t.TempDir(), directives: d}
+	lower := map[string]string{"admin": "/", "server01": "/"}
+	if d["machine"] == "newcomer" {
+		lower["admin"] = newcomer(t)
+	}
 	mount(t, "tmpfs", s.dir, "tmpfs", 0, "mode=0755")
 	for _, name := range []string{"admin", "server01"} {
-		s.machine(t, name, bin)
+		s.machine(t, name, lower[name], bin)
 	}
 	cmd := exec.Command("bash", "-euo", "pipefail", "docs/stage/machines.bash", s.root("admin"), s.root("server01"))
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("stage/machines.bash: %v\n%s", err, out)
 	}
-	s.admin = s.shell(t, "admin", "--userspec=alice:alice", "/home/alice", "alice")
-	s.server = s.shell(t, "server01", "--userspec=root:root", "/root", "root")
+	programs := stageDir + "/bin"
+	if d["machine"] == "newcomer" {
+		s.standins(t)
+		programs = shellDir + ":" + stageDir + "/standins"
+	}
+	s.admin = s.shell(t, "admin", "--userspec=4000:4000", "/home/alice", "alice", programs)
+	s.server = s.shell(t, "server01", "--userspec=0:0", "/root", "root", stageDir+"/bin")
 	return s
 }
 
@@ -91,8 +121,8 @@ func (s *stage) compareEvaluations(t *testing.T) {
 	}
 }
 
-// machine makes a chroot: this system below, a directory in memory above, and nothing of what is in homes, /run and /tmp.
-func (s *stage) machine(t *testing.T, name, bin string) {
+// machine makes a chroot: the system lower below, a directory in memory above, and nothing of what is in homes, /run and /tmp.
+func (s *stage) machine(t *testing.T, name, lower, bin string) {
 	t.Helper()
 	dir, root := filepath.Join(s.dir, name), s.root(name)
 	for _, d := range []string{"upper", "work", "root"} {
@@ -100,7 +130,7 @@ func (s *stage) machine(t *testing.T, name, bin string) {
 			t.Fatal(err)
 		}
 	}
-	mount(t, "overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", dir, dir))
+	mount(t, "overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, dir, dir))
 	for _, d := range []string{"/root", "/home", "/tmp", "/run", "/boot", "/sys", "/var/lib"} {
 		if err := os.MkdirAll(root+d, 0o755); err != nil {
 			t.Fatal(err)
@@ -108,6 +138,9 @@ func (s *stage) machine(t *testing.T, name, bin string) {
 		mount(t, "tmpfs", root+d, "tmpfs", 0, "mode=0755")
 	}
 	if err := os.Chmod(root+"/tmp", 0o1777); err != nil {
+		t.Fatal(err)
+	}
+	if err := accounts(root); err != nil {
 		t.Fatal(err)
 	}
 	mount(t, "proc", root+"/proc", "proc", 0, "")
@@ -123,6 +156,13 @@ func (s *stage) machine(t *testing.T, name, bin string) {
 		if err := os.Chmod(root+"/dev/"+d, 0o666); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Mkdir(root+"/dev/pts", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, "devpts", root+"/dev/pts", "devpts", 0, "newinstance,ptmxmode=0666,mode=0620")
+	if err := os.Symlink("pts/ptmx", root+"/dev/ptmx"); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.Symlink("/proc/self/fd", root+"/dev/fd"); err != nil {
 		t.Fatal(err)
@@ -160,20 +200,23 @@ func mount(t *testing.T, source, target, kind string, flags uintptr, data string
 }
 
 // environment is that of a new user: nothing but what a login sets, and an editor that types what the page shows.
-func environment(user, home string) []string {
+func environment(user, home, programs string) []string {
 	return []string{
 		"USER=" + user, "HOME=" + home, "LANG=C.UTF-8", "EDITOR=stage-editor", "SHELL=/bin/bash", "TERM=dumb",
-		"PATH=" + stageDir + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=" + programs + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 	}
 }
 
 // shell starts a shell on a machine.
-func (s *stage) shell(t *testing.T, machine, who, home, user string) *session {
+func (s *stage) shell(t *testing.T, machine, who, home, user, programs string) *session {
 	t.Helper()
 	x := &session{root: s.root(machine)}
 	x.cmd = exec.Command("chroot", who, x.root, "/bin/bash", "--norc", "--noprofile")
 	_, page, _ := strings.Cut(t.Name(), "/")
-	x.cmd.Env = append(environment(user, home), "STAGE_NAME="+page+"."+machine)
+	x.cmd.Env = append(environment(user, home, programs), "STAGE_NAME="+page+"."+machine)
+	if s.directives["nix"] == "real" {
+		x.cmd.Env = append(x.cmd.Env, nixEnvironment...)
+	}
 	in, err := x.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

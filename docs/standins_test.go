@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,8 @@ var standins = map[string]func(args []string) error{
 	"wg":                             wg,
 	"systemctl":                      systemctl,
 	"systemd-tty-ask-password-agent": askPassword,
+	"niv":                            niv,
+	"npins":                          npins,
 }
 
 func runStandin(name string, args []string) int {
@@ -135,14 +138,45 @@ func replace(args []string) error {
 	return syscall.Exec(path, args, os.Environ())
 }
 
+// shellDir has the programs of the shell that nix has opened.
+const shellDir = stageDir + "/state/shell"
+
+// provided are the programs of packages.
+var provided = map[string][]string{
+	"github:sops-initrd/sops-initrd": {"sops-initrd", "sops-install-secrets", "ssh-to-age", "ssh-to-pgp", "sops-init-gpg-key"},
+	"nixpkgs#sops":                   {"sops"},
+	"nixpkgs#age":                    {"age", "age-keygen"},
+	"nixpkgs#nixos-rebuild-ng":       {"nixos-rebuild"},
+}
+
+// enter makes the programs of a package be found.
+func enter(installable string) error {
+	programs, ok := provided[installable]
+	if !ok {
+		return fmt.Errorf("nix of the stage does not know %q", installable)
+	}
+	if err := os.MkdirAll(shellDir, 0o755); err != nil {
+		return err
+	}
+	for _, program := range programs {
+		if err := os.Symlink(stageDir+"/bin/"+program, filepath.Join(shellDir, program)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // nix has everything already: it starts what it is asked to start.
 func nix(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "shell":
-			for i, a := range args {
+			for i, a := range args[1:] {
 				if a == "--command" || a == "-c" {
-					return replace(args[i+1:])
+					return replace(args[i+2:])
+				}
+				if err := enter(a); err != nil {
+					return err
 				}
 			}
 			return nil

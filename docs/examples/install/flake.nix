@@ -1,0 +1,16 @@
+{
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+  inputs.sops-initrd.url = "github:sops-initrd/sops-initrd";
+  inputs.sops-initrd.inputs.nixpkgs.follows = "nixpkgs";
+
+  outputs =
+    { nixpkgs, sops-initrd, ... }:
+    {
+      nixosConfigurations.server01 = nixpkgs.lib.nixosSystem {
+        system = "x86_64-linux";
+        modules = [
+          { imports = [ sops-initrd.nixosModules.sops ]; }
+        ];
+      };
+    };
+}
