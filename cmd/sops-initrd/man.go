@@ -1,3 +1,5 @@
+//go:build !slim
+
 package main
 
 import (
@@ -11,9 +13,10 @@ import (
 	"sops-initrd/internal/cli"
 )
 
-// manCommand writes the manual pages; packages call it when they are built.
-func manCommand() *cobra.Command {
-	return &cobra.Command{
+// addManCommand adds the command that writes the manual pages; packages call it when they are built. Slim programs are without it: the
+// regular expressions of the library that it needs would take a tenth of every start.
+func addManCommand(root *cobra.Command) {
+	root.AddCommand(&cobra.Command{
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages into a directory",
 		Hidden: true,
@@ -30,5 +33,5 @@ func manCommand() *cobra.Command {
 			}
 			return nil
 		},
-	}
+	})
 }

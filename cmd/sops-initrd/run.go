@@ -61,8 +61,9 @@ Results go to standard output, everything else to standard error.`,
 	})
 	root.AddCommand(
 		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), bootstrapCommand(e),
-		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e), manCommand(),
+		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e),
 	)
+	addManCommand(root)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}

@@ -18,6 +18,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"sops-initrd/internal/remotekey"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden outputs of the scripts")
@@ -64,8 +66,11 @@ func TestScripts(t *testing.T) {
 			)
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "slim":
+				return isSlim(), nil
 			}
 			if name, ok := strings.CutPrefix(cond, "tool:"); ok {
 				return haveTool(name)
@@ -76,6 +81,12 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "snapshot": takeSnapshot, "unchanged": unchanged, "tmpfs": tmpfs, "base": makeBase, "expand": expand, "flip": flip,
 		},
 	})
+}
+
+// isSlim says whether these tests are of the slim program.
+func isSlim() bool {
+	_, slim := remotekey.New(nil).(*remotekey.Program)
+	return slim
 }
 
 // tool builds a program that go.mod pins, or takes it from the build cache.

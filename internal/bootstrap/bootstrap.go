@@ -11,12 +11,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/manifest"
 	"sops-initrd/internal/newfile"
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/sopsfile"
 	"sops-initrd/internal/sshkey"
 )
@@ -53,9 +53,9 @@ type Result struct {
 
 var (
 	// hostName allows host names and addresses, and nothing that has a meaning in known_hosts.
-	hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._:-]*[A-Za-z0-9_])?$`)
+	hostName = pattern.New(`^[A-Za-z0-9_]([A-Za-z0-9._:-]*[A-Za-z0-9_])?$`)
 	// deviceName is what needs no quoting in Nix and in sops' --extract.
-	deviceName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+	deviceName = pattern.New(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
 // formats are the formats that have keys and keep line breaks.
@@ -77,13 +77,13 @@ func (r *Request) Check() error {
 		base := filepath.Base(r.File)
 		r.Name = strings.TrimSuffix(base, filepath.Ext(base))
 	}
-	if !hostName.MatchString(r.Name) {
+	if !hostName().MatchString(r.Name) {
 		faults = append(faults, fmt.Errorf("%q is not the name of a host", r.Name))
 	}
 	if r.Port < 1 || r.Port > 65535 {
 		faults = append(faults, fmt.Errorf("port %d is not between 1 and 65535", r.Port))
 	}
-	if r.LUKS != "" && !deviceName.MatchString(r.LUKS) {
+	if r.LUKS != "" && !deviceName().MatchString(r.LUKS) {
 		faults = append(faults, fmt.Errorf("%q is not the name of a LUKS device: letters, digits, hyphens and underscores", r.LUKS))
 	}
 	return errors.Join(faults...)

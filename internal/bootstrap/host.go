@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/sopsfile"
 	"sops-initrd/internal/sshkey"
 )
@@ -26,13 +26,13 @@ type host struct {
 	any  []string // all names under which a file can be encrypted for it
 }
 
-var pgpFingerprint = regexp.MustCompile(`^[0-9A-Fa-f]{40}$`)
+var pgpFingerprint = pattern.New(`^[0-9A-Fa-f]{40}$`)
 
 // findHost reads what the user gave: an age recipient, a public SSH key, an OpenPGP fingerprint, or a file with public SSH
 // keys, of which the first ed25519 key counts, or else the first RSA key.
 func findHost(key string) (host, error) {
 	switch {
-	case pgpFingerprint.MatchString(key):
+	case pgpFingerprint().MatchString(key):
 		return host{"--pgp", key, []string{strings.ToUpper(key)}}, nil
 	case strings.HasPrefix(key, "age1"):
 		if _, err := age.ParseX25519Recipient(key); err != nil {

@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"sops-initrd/initrd"
 	"sops-initrd/internal/cli"
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/record"
 )
 
@@ -50,11 +50,11 @@ func reasons(cause error) []string {
 // The names under which loaders have an image made before they give it its own.
 var (
 	// systemdBootTemp is made by Python's tempfile from the final name (nixpkgs, systemd-boot-builder.py).
-	systemdBootTemp = regexp.MustCompile(`^(.+)[a-zA-Z0-9_]{8}\.tmp$`)
+	systemdBootTemp = pattern.New(`^(.+)[a-zA-Z0-9_]{8}\.tmp$`)
 	// grubTemp is made by Perl's File::Temp (nixpkgs, install-grub.pl).
-	grubTemp = regexp.MustCompile(`^(.+-secrets)\.[a-zA-Z0-9_]{8}$`)
+	grubTemp = pattern.New(`^(.+-secrets)\.[a-zA-Z0-9_]{8}$`)
 	// limineTemp is made by Python's tempfile from the name of the toplevel (nixpkgs, limine-install.py).
-	limineTemp = regexp.MustCompile(`^tmp[a-z0-9_]{8}(.+-secrets)$`)
+	limineTemp = pattern.New(`^tmp[a-z0-9_]{8}(.+-secrets)$`)
 )
 
 // candidates are the files that may hold an earlier segment: the image itself, and the one that the loader is going to
@@ -62,12 +62,12 @@ var (
 func (o Options) candidates(image string) []string {
 	all := []string{image}
 	dir, name := filepath.Split(image)
-	for _, temp := range []*regexp.Regexp{systemdBootTemp, grubTemp} {
-		if m := temp.FindStringSubmatch(name); m != nil {
+	for _, temp := range []pattern.Lazy{systemdBootTemp, grubTemp} {
+		if m := temp().FindStringSubmatch(name); m != nil {
 			all = append(all, filepath.Join(dir, m[1]))
 		}
 	}
-	if m := limineTemp.FindStringSubmatch(name); m != nil && o.Installed != "" {
+	if m := limineTemp().FindStringSubmatch(name); m != nil && o.Installed != "" {
 		// What limine boots is a copy with a longer name, which older installers never refresh.
 		all = append(all, filepath.Join(o.Installed, m[1]), filepath.Join(o.Installed, "kernels-"+m[1]))
 	}

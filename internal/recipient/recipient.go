@@ -3,13 +3,13 @@ package recipient
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/sopsfile"
 	"sops-initrd/internal/sshkey"
 )
@@ -20,7 +20,7 @@ type Key struct {
 	names []string // as sops files name it
 }
 
-var fingerprint = regexp.MustCompile(`^[0-9A-F]{40}$`)
+var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 
 // Parse reads an age recipient, a public SSH key as in a .pub file, or an OpenPGP fingerprint, with or without spaces.
 func Parse(text string) (Key, error) {
@@ -38,7 +38,7 @@ func Parse(text string) (Key, error) {
 		}
 		return Key{public.String(), public.Recipients()}, nil
 	}
-	if hex := strings.ToUpper(strings.ReplaceAll(text, " ", "")); fingerprint.MatchString(hex) {
+	if hex := strings.ToUpper(strings.ReplaceAll(text, " ", "")); fingerprint().MatchString(hex) {
 		return Key{hex, []string{hex}}, nil
 	}
 	return Key{}, fmt.Errorf("%q is not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits", text)
@@ -70,7 +70,7 @@ func normal(id string) string {
 			return public.String()
 		}
 	}
-	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""), "!")); fingerprint.MatchString(hex) {
+	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""), "!")); fingerprint().MatchString(hex) {
 		return hex
 	}
 	return id

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"sops-initrd/internal/keyring"
 	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/sopsfile"
 )
 
@@ -166,11 +166,11 @@ func (f *file) advice(ring *keyring.Ring) []string {
 }
 
 // fingerprint is an OpenPGP fingerprint.
-var fingerprint = regexp.MustCompile(`^[0-9A-F]{40,64}$`)
+var fingerprint = pattern.New(`^[0-9A-F]{40,64}$`)
 
 // recipientType is the word of sops's configuration for a recipient of one of this host's keys.
 func recipientType(recipient string) string {
-	if fingerprint.MatchString(recipient) {
+	if fingerprint().MatchString(recipient) {
 		return "pgp"
 	}
 	return "age"

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/keyring"
+	"sops-initrd/internal/pattern"
 	"sops-initrd/internal/sopsfile"
 )
 
@@ -55,11 +55,11 @@ func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 
 // storePath is the beginning of a path in the Nix store: what follows is the name of the user's file, or, behind "source", its
 // path in the flake.
-var storePath = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-(?:source/)?`)
+var storePath = pattern.New(`^/nix/store/[0-9a-z]{32}-(?:source/)?`)
 
 // sourceName is the name that the user knows a sops file by.
 func sourceName(path string) string {
-	if name := storePath.ReplaceAllString(path, ""); name != path {
+	if name := storePath().ReplaceAllString(path, ""); name != path {
 		return name
 	}
 	return filepath.Clean(path)

@@ -2,22 +2,25 @@ package template
 
 import (
 	"maps"
-	"regexp"
 	"slices"
+
+	"sops-initrd/internal/pattern"
 )
+
+// form is that of the placeholders that the NixOS module writes.
+var form = pattern.New(`^<SOPS:[0-9a-f]{64}:PLACEHOLDER>`)
 
 // Set is a set of placeholders.
 type Set struct {
 	names   map[string]string // by placeholder
 	lengths []int             // of the placeholders, longest first
 	first   [256]bool         // bytes that a placeholder begins with
-	form    *regexp.Regexp    // of the placeholders that the NixOS module writes
 }
 
 // New makes a set of the placeholders that stand for secrets, by the names of the secrets. An empty placeholder stands
 // nowhere; of two equal ones the one whose name sorts first counts.
 func New(placeholders map[string]string) *Set {
-	s := &Set{names: make(map[string]string, len(placeholders)), form: regexp.MustCompile(`^<SOPS:[0-9a-f]{64}:PLACEHOLDER>`)}
+	s := &Set{names: make(map[string]string, len(placeholders))}
 	for _, name := range slices.Sorted(maps.Keys(placeholders)) {
 		text := placeholders[name]
 		if _, taken := s.names[text]; taken || text == "" {
@@ -39,7 +42,7 @@ func (s *Set) Uses(text string) (names, unknown []string) {
 	s.scan(text, func(literal string) {
 		for i := range len(literal) {
 			if literal[i] == '<' {
-				if found := s.form.FindString(literal[i:]); found != "" {
+				if found := form().FindString(literal[i:]); found != "" {
 					unknown = append(unknown, found)
 				}
 			}

@@ -97,7 +97,7 @@ buildGoModule (
         --bash <($out/bin/sops-initrd completion bash) \
         --fish <($out/bin/sops-initrd completion fish) \
         --zsh <($out/bin/sops-initrd completion zsh)
-      $out/bin/sops-initrd man pages
+      go run -ldflags ${lib.escapeShellArg (toString finalAttrs.ldflags)} ./cmd/sops-initrd man pages # slim programs cannot
       installManPage pages/*
     ''
     + ''

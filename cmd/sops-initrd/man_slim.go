@@ -1,0 +1,8 @@
+//go:build slim
+
+package main
+
+import "github.com/spf13/cobra"
+
+// addManCommand adds nothing to a slim program.
+func addManCommand(*cobra.Command) {}
