@@ -123,6 +123,7 @@ let
     )
     ++ optional (!(loader.systemd-boot.enable or false)) loader.efi.efiSysMountPoint
     ++ lib.optionals (loader.grub.enable or false) (map (b: b.path) (loader.grub.mirroredBoots or [ ]))
+    ++ lib.optionals (cfg.initrd.loader != null) cfg.initrd.bootDirectories
   );
   readable =
     mount:
@@ -173,7 +174,14 @@ in
           message = ''
             The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
             ${lib.concatMapStringsSep "\n" (e: "- ${e.path}") (builtins.filter (e: !e ? source) entries)}
-            Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible or rEFInd; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.'';
+            ${
+              if loader.initScript.enable or false then
+                "boot.loader.initScript starts the system without an initrd, so there is nothing that they could be put into. Unlock what they are for from outside, or use a boot loader that loads an initrd; or"
+              else if loader.external.enable or false then
+                "If the program in boot.loader.external.installHook runs append-initrd-secrets itself, set boot.loader.supportsInitrdSecrets to true; otherwise say with sops.initrd.loader how it writes its entries (\"listed\" where nothing else fits). Or"
+              else
+                "Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible, rEFInd or a Raspberry Pi's firmware; or"
+            }, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.'';
         }
       ]
       ++ map

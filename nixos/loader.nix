@@ -9,7 +9,12 @@
 }:
 
 let
-  inherit (lib) mkIf mkOption types;
+  inherit (lib)
+    literalMD
+    mkIf
+    mkOption
+    types
+    ;
 
   cfg = config.sops;
   loader = config.boot.loader;
@@ -31,23 +36,53 @@ let
       }) others;
     }).config.installer;
 
-  kinds = lib.filterAttrs (_: kind: kind.enable) {
-    extlinux = {
-      enable = loader.generic-extlinux-compatible.enable or false;
-      boot = (lib.head ((loader.generic-extlinux-compatible.mirroredBoots or [ ]) ++ [ { path = "/boot"; } ])).path;
-    };
-    limine = {
-      enable = loader.limine.enable or false;
-      boot = if loader.limine.efiSupport or true then loader.efi.efiSysMountPoint else "/boot";
-    };
-    refind = {
-      enable = loader.refind.enable or false;
-      boot = loader.efi.efiSysMountPoint;
-    };
-  };
-  kind = lib.head (builtins.attrNames kinds);
+  # A Raspberry Pi: nixos-raspberrypi, or NixOS itself until 24.05. Where an option was removed, it must not be looked at.
+  raspberryPi =
+    let
+      enabled = name: options.boot.loader ? ${name}.enable && loader.${name}.enable;
+    in
+    if enabled "raspberry-pi" then
+      loader.raspberry-pi
+    else if enabled "raspberryPi" then
+      loader.raspberryPi
+    else
+      null;
+  raspberryPiUBoot = if raspberryPi ? bootloader then raspberryPi.bootloader == "uboot" else raspberryPi.uboot.enable or false;
 
-  wrapped = cfg.initrd.active && cfg.initrd.wrapLoader && kinds != { };
+  # What is known of the loaders of NixOS: how their menus are written, and where.
+  known =
+    if raspberryPi != null && raspberryPiUBoot then
+      {
+        kind = "extlinux";
+        boots = [ (raspberryPi.bootPath or "/boot") ];
+      }
+    else if raspberryPi != null then
+      {
+        kind = "raspberrypi";
+        boots = [ (raspberryPi.firmwarePath or "/boot") ];
+      }
+    else if loader.generic-extlinux-compatible.enable or false then
+      {
+        kind = "extlinux";
+        boots = map (mirror: mirror.path) (loader.generic-extlinux-compatible.mirroredBoots or [ { path = "/boot"; } ]);
+      }
+    else if loader.limine.enable or false then
+      {
+        kind = "limine";
+        boots = [ (if loader.limine.efiSupport or true then loader.efi.efiSysMountPoint else "/boot") ];
+      }
+    else if loader.refind.enable or false then
+      {
+        kind = "refind";
+        boots = [ loader.efi.efiSysMountPoint ];
+      }
+    else
+      {
+        kind = null;
+        boots = [ "/boot" ];
+      };
+
+  wrapped = cfg.initrd.active && cfg.initrd.wrapLoader && cfg.initrd.loader != null;
 
   # It is called with the system to boot by default as the last argument, which NixOS adds.
   wrapper = pkgs.writeTextFile {
@@ -56,7 +91,14 @@ let
     text = ''
       #!${pkgs.runtimeShell}
       set -eu
-      exec ${cfg.initrd.package}/bin/sops-initrd install-loader --loader ${kind} --boot ${lib.escapeShellArg kinds.${kind}.boot} --state ${lib.escapeShellArg cfg.initrd.stateDirectory} -- ${installer} "$@"
+      exec ${
+        lib.concatStringsSep " " (
+          [ "${cfg.initrd.package}/bin/sops-initrd install-loader --loader ${cfg.initrd.loader}" ]
+          ++ map (boot: "--boot ${lib.escapeShellArg boot}") cfg.initrd.bootDirectories
+          ++ [ "--state ${lib.escapeShellArg cfg.initrd.stateDirectory}" ]
+          ++ lib.optional (cfg.initrd.whenNoKey != "fail") "--when-no-key ${cfg.initrd.whenNoKey}"
+        )
+      } -- ${installer} "$@"
     '';
     checkPhase = ''
       ${pkgs.stdenv.shellDryRun} "$target"
@@ -64,16 +106,70 @@ let
   };
 in
 {
-  options.sops.initrd.wrapLoader = mkOption {
-    type = types.bool;
-    default = kinds != { };
-    defaultText = lib.literalMD "whether generic-extlinux-compatible, limine or rEFInd is the boot loader";
-    description = ''
-      Whether the installer of the boot loader is run by {command}`sops-initrd install-loader`. That gives secrets to boot loaders
-      whose installers know nothing of them (generic-extlinux-compatible and rEFInd: every generation with secrets gets an
-      initrd of its own on the boot partition), and lets a switch fail that would leave the default entry without its secrets
-      (limine).
-    '';
+  options.sops.initrd = {
+    wrapLoader = mkOption {
+      type = types.bool;
+      default = cfg.initrd.loader != null;
+      defaultText = literalMD "whether {option}`sops.initrd.loader` is set";
+      description = ''
+        Whether the installer of the boot loader is run by {command}`sops-initrd install-loader`. That gives secrets to boot loaders
+        whose installers know nothing of them (generic-extlinux-compatible, rEFInd, Raspberry Pis: every generation with secrets gets an
+        initrd of its own on the boot partition), and lets a switch fail that would leave the default entry without its secrets
+        (limine).
+      '';
+    };
+
+    loader = mkOption {
+      type = types.nullOr (
+        types.enum [
+          "efi-boot-stub"
+          "extlinux"
+          "limine"
+          "listed"
+          "raspberrypi"
+          "refind"
+          "systemd-boot"
+        ]
+      );
+      default = known.kind;
+      defaultText = literalMD "that of generic-extlinux-compatible, limine, rEFInd and Raspberry Pis, else `null`";
+      example = "listed";
+      description = ''
+        How the entries are written that the boot loader's installer leaves, for those whose installer does not install initrd secrets.
+        With {option}`boot.loader.external` it has to be said (unless the program installs initrd secrets, as lanzaboote does):
+
+        - `systemd-boot`: {file}`loader/entries/*.conf` of the Boot Loader Specification;
+        - `extlinux`: {file}`extlinux/extlinux.conf`;
+        - `refind`: {file}`efi/refind/refind.conf`;
+        - `raspberrypi`: what a Raspberry Pi's firmware loads;
+        - `efi-boot-stub`: {file}`efi/nixos/generation-*-startup.nsh`;
+        - `listed`: anything else. The program lists what it installed in {file}`sops-initrd.json` in the boot directory:
+          `{"version": 1, "entries": [{"title": "…", "system": "/nix/store/…", "image": "path"}]}`. Each image is a copy of that
+          system's initrd, below the boot directory and shared with no other system. The secrets are put into it.
+      '';
+    };
+
+    bootDirectories = mkOption {
+      type = types.nonEmptyListOf types.str;
+      default = known.boots;
+      defaultText = literalMD "where that boot loader has its entries, else `[ \"/boot\" ]`";
+      description = "Where the entries of the boot loader are, when {option}`sops.initrd.wrapLoader` is on. All are seen to.";
+    };
+
+    whenNoKey = mkOption {
+      type = types.enum [
+        "fail"
+        "skip"
+      ];
+      default = "fail";
+      description = ''
+        What to do on a machine that has no key at all yet, such as one that is just being installed: fail, or install the boot loader
+        without the initrd secrets, with a warning. The next switch puts them in; {command}`sops-initrd status` shows what is
+        without them. A machine that has keys, none of which fits, always fails.
+
+        Under lanzaboote a generation that was installed without its secrets stays so until its stub is removed.
+      '';
+    };
   };
 
   config = mkIf wrapped {

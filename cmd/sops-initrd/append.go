@@ -86,7 +86,14 @@ func applyFlags(c *cobra.Command, o *hook.Options) {
 }
 
 func timeoutFlag(c *cobra.Command, o *hook.Options) {
-	c.Flags().DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long one program (gpg, an age plugin) or key service is waited for")
+	c.Flags().Func("timeout", "how long (`30s`) one program (gpg, an age plugin) or key service is waited for, in place of what the manifest says", func(text string) error {
+		d, err := time.ParseDuration(text)
+		if err == nil && d <= 0 {
+			err = errors.New("must be more than nothing")
+		}
+		o.Timeout = d
+		return err
+	})
 }
 
 // noKeyFlag is a word and not a switch, so that a command line says what it does.

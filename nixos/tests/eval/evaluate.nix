@@ -12,7 +12,7 @@ let
   evaluate =
     {
       config ? { },
-      loader ? "systemd-boot", # or grub, limine (run the hook); refind, extlinux, external, none (do not)
+      loader ? "systemd-boot", # or grub, limine (run the hook); refind, extlinux, raspberry-pi, raspberryPi, external, init-script, none (do not)
       systemdStage1 ? true,
       users ? "scripts", # or sysusers, userborn: what makes users
       release ? "26.05",

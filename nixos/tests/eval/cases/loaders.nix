@@ -114,29 +114,57 @@ lib.listToAttrs (
         loader = "limine";
         wrapper = "--loader limine --boot /boot";
       }
+      {
+        loader = "raspberry-pi";
+        wrapper = "--loader raspberrypi --boot /boot/firmware";
+      }
+      {
+        loader = "raspberryPi";
+        wrapper = "--loader raspberrypi --boot /boot";
+      }
     ]
   ++ map
-    (loader: {
-      name = "${loader}: does not run the hook, and we say what to do";
-      value = {
-        expr = stages (
-          systemdStage1:
-          let
-            r = with' { inherit loader systemdStage1; } { };
-          in
-          builtins.filter (lib.hasInfix "/etc/luks.key") r.faults
-        );
-        expected = stages (_: [
-          ''
-            The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
-            - /etc/luks.key
-            Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible or rEFInd; or, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
-        ]);
-      };
-    })
+    (
+      { loader, told }:
+      {
+        name = "${loader}: does not run the hook, and we say what to do";
+        value = {
+          expr = stages (
+            systemdStage1:
+            let
+              r = with' { inherit loader systemdStage1; } { };
+            in
+            {
+              # NixOS's own, and ours
+              faults = builtins.length r.faults;
+              ours = builtins.filter (lib.hasInfix "/etc/luks.key") r.faults;
+            }
+          );
+          expected = stages (_: {
+            faults = 2;
+            ours = [
+              ''
+                The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
+                - /etc/luks.key
+                ${told}, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
+            ];
+          });
+        };
+      }
+    )
     [
-      "external"
-      "none"
+      {
+        loader = "external";
+        told = "If the program in boot.loader.external.installHook runs append-initrd-secrets itself, set boot.loader.supportsInitrdSecrets to true; otherwise say with sops.initrd.loader how it writes its entries (\"listed\" where nothing else fits). Or";
+      }
+      {
+        loader = "init-script";
+        told = "boot.loader.initScript starts the system without an initrd, so there is nothing that they could be put into. Unlock what they are for from outside, or use a boot loader that loads an initrd; or";
+      }
+      {
+        loader = "none";
+        told = "Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible, rEFInd or a Raspberry Pi's firmware; or";
+      }
     ]
 )
 // {
@@ -148,8 +176,133 @@ lib.listToAttrs (
         config.sops.defaultSopsFile = assets + "/secrets.yaml";
         config.sops.secrets.luks = { };
       }).faults
-    ) [ "refind" "extlinux" "external" "none" ];
-    expected = [ [ ] [ ] [ ] [ ] ];
+    ) [ "refind" "extlinux" "raspberry-pi" "external" "init-script" "none" ];
+    expected = [ [ ] [ ] [ ] [ ] [ ] [ ] ];
+  };
+
+  "every way to make users goes with every loader that installs secrets" = {
+    expr = lib.concatMap (
+      users:
+      map (loader: (with' { inherit loader users; } { sops.initrd.loader = lib.mkIf (loader == "external") "listed"; }).faults) [
+        "systemd-boot"
+        "grub"
+        "limine"
+        "refind"
+        "extlinux"
+        "raspberry-pi"
+        "external"
+      ]
+    ) [ "scripts" "sysusers" "userborn" ];
+    expected = lib.genList (_: [ ]) 21;
+  };
+
+  "external: a program of one's own whose entries have a known form, or are listed" = {
+    expr = map (
+      kind:
+      let
+        r = with' { loader = "external"; } {
+          sops.initrd.loader = kind;
+          sops.initrd.bootDirectories = [ "/efi" ];
+        };
+      in
+      {
+        inherit (r) faults;
+        inherit (r.config.boot.loader) supportsInitrdSecrets;
+        command = lib.last (lib.splitString "/bin/sops-initrd " r.config.system.build.installBootLoader.text);
+      }
+    ) [ "systemd-boot" "listed" ];
+    expected =
+      map
+        (kind: {
+          faults = [ ];
+          supportsInitrdSecrets = true;
+          command = "install-loader --loader ${kind} --boot /efi --state /var/lib/sops-initrd -- /run/installers/external -t 5 -c \"$@\"\n";
+        })
+        [
+          "systemd-boot"
+          "listed"
+        ];
+  };
+
+  "a Raspberry Pi with U-Boot has the menu of extlinux" = {
+    expr =
+      map
+        (
+          { loader, settings }:
+          let
+            c = (with' { inherit loader; } { boot.loader = settings; }).config.sops.initrd;
+          in
+          {
+            inherit (c) loader bootDirectories;
+          }
+        )
+        [
+          {
+            loader = "raspberry-pi";
+            settings.raspberry-pi = {
+              bootloader = "uboot";
+              bootPath = "/other";
+            };
+          }
+          {
+            loader = "raspberryPi";
+            settings.raspberryPi.uboot.enable = true;
+          }
+        ];
+    expected = [
+      {
+        loader = "extlinux";
+        bootDirectories = [ "/other" ];
+      }
+      {
+        loader = "extlinux";
+        bootDirectories = [ "/boot" ];
+      }
+    ];
+  };
+
+  "all mirrored boot directories of extlinux are seen to" = {
+    expr = lib.hasInfix "--loader extlinux --boot /boot1 --boot '/boot 2' --state" (with' { loader = "extlinux"; } {
+      boot.loader.generic-extlinux-compatible.mirroredBoots = [
+        { path = "/boot1"; }
+        { path = "/boot 2"; }
+      ];
+    }).config.system.build.installBootLoader.text;
+    expected = true;
+  };
+
+  "a machine that has no key yet fails, or is installed without" = {
+    expr =
+      map
+        (
+          sops:
+          let
+            r = with' { loader = "extlinux"; } { inherit sops; };
+          in
+          map (lib.hasInfix " --when-no-key skip ") [
+            r.hook
+            r.config.system.build.installBootLoader.text
+          ]
+        )
+        [
+          { }
+          { initrd.whenNoKey = "skip"; }
+        ];
+    expected = [
+      [ false false ]
+      [ true true ]
+    ];
+  };
+
+  "how long keys are waited for is in the manifest of the initrd, too" = {
+    expr = map (sops: (with' { } { inherit sops; }).initrdManifest.keyTimeout or null) [
+      { }
+      { keyTimeout = 5; }
+    ];
+    expected = [
+      null
+      5
+    ];
   };
 
   "loaders that run the hook themselves keep their installers" = {

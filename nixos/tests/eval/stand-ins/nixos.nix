@@ -129,9 +129,22 @@ in
           canTouchEfiVariables = flag false;
         };
         external.enable = flag (machine.loader == "external");
+        initScript.enable = flag (machine.loader == "init-script");
+        # NixOS has removed it (rename.nix), which its value says by throwing.
+        raspberryPi =
+          if machine.loader == "raspberryPi" then
+            {
+              enable = flag true;
+              uboot.enable = flag false;
+            }
+          else
+            mkOption {
+              visible = false;
+              apply = _: throw "The raspberryPi boot loader has been removed.";
+            };
         generic-extlinux-compatible = {
           enable = flag (machine.loader == "extlinux");
-          mirroredBoots = option (types.listOf (types.attrsOf types.str)) [ ];
+          mirroredBoots = option (types.listOf (types.attrsOf types.str)) [ { path = "/boot"; } ];
         };
         grub = {
           enable = flag (machine.loader == "grub");
@@ -150,6 +163,15 @@ in
         }
         // lib.optionalAttrs machine.newBuilder {
           bootCounting.enable = flag false;
+        };
+      }
+      # nvmd/nixos-raspberrypi
+      // lib.optionalAttrs (machine.loader == "raspberry-pi") {
+        raspberry-pi = {
+          enable = flag true;
+          bootloader = option types.str "kernel";
+          firmwarePath = option types.str "/boot/firmware";
+          bootPath = option types.str "/boot";
         };
       };
     };
