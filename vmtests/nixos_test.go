@@ -30,43 +30,73 @@ type nixosHost struct {
 	LUKSKeyFile       string            `json:"luksKeyFile"`
 	Activation        []string          `json:"activation"`
 	PreDeviceCommands string            `json:"preDeviceCommands"`
+
+	// The same host with systemd in stage 1 and with systemd-sysusers.
+	Units       map[string]hostUnit `json:"units"`
+	Stage1Units map[string]hostUnit `json:"stage1Units"`
+	Tmpfiles    []string            `json:"tmpfiles"`
+}
+
+// hostUnit is a systemd unit as NixOS would write it.
+type hostUnit struct {
+	Text     string   `json:"text"`
+	WantedBy []string `json:"wantedBy"`
 }
 
 const (
 	repository = ".."
 	assets     = repository + "/nixos/tests/assets/"
+
+	// The far end of the host's tunnel.
+	peerPublic = "Fx4m7gk7ppXX61m9yMaT72JxEK3i2KCbNU3rCua5sE4="
 )
 
 func readHost(t *testing.T) nixosHost {
+	t.Helper()
+	return parseHost(t, exported(t))
+}
+
+// exported is the text of what the module writes.
+func exported(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(repository + "/nixos/tests/eval/export.json")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(data)
+}
+
+func parseHost(t *testing.T, text string) nixosHost {
+	t.Helper()
 	var h nixosHost
-	if err := json.Unmarshal(data, &h); err != nil {
+	if err := json.Unmarshal([]byte(text), &h); err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-// store is the host's /nix, as a disk.
-func (h nixosHost) store(t *testing.T, base []byte) string {
+// store is the host's /nix, as a disk, with what further generations of the host have there.
+func (h nixosHost) store(t *testing.T, base []byte, further ...nixosHost) string {
 	t.Helper()
 	bin := t.TempDir()
 	run(t, exec.Command("go", "build", "-ldflags=-s -w", "-o", bin+"/", "../cmd/sops-initrd", "../cmd/sops-install-secrets"))
 
 	var tree vm.Tree
 	inStore := func(path string) string { return strings.TrimPrefix(path, "/nix") }
-	for path, file := range h.Files {
-		mode := uint32(0o444)
-		if file.Executable {
-			mode = 0o555
+	for _, generation := range append(further, h) {
+		for path, file := range generation.Files {
+			mode := uint32(0o444)
+			if file.Executable {
+				mode = 0o555
+			}
+			tree.File(inStore(path), mode, []byte(file.Text))
 		}
-		tree.File(inStore(path), mode, []byte(file.Text))
-	}
-	for path, file := range h.SopsFiles {
-		tree.Copy(inStore(path), filepath.Join(repository, file))
+		for path, file := range generation.SopsFiles {
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(repository, file)
+			}
+			tree.Copy(inStore(path), file)
+		}
 	}
 	for name, path := range h.Programs {
 		tree.Copy(inStore(path), filepath.Join(bin, name))
@@ -191,18 +221,17 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 	rep := boot(t, vm.Machine{
 		Kernel: kernel, Initrd: image, Memory: 512, Append: "quiet", Args: append(vm.Virtio(disk), vm.Virtio(store)...),
 	})
-	wg := []byte("[WireGuard]\nPrivateKey=" + value("wireguard") + "\n")
 	want := map[string]string{
 		"stage1:/run/secrets/luks":               regular(0o400, 0, 0, []byte(value("luks"))),
 		"stage1:/run/secrets/initrd-ssh-key":     regular(0o400, 0, 0, []byte(value("initrd-ssh-key"))),
-		"stage1:/etc/systemd/network/wg0.netdev": regular(0o440, 152, 152, wg),
+		"stage1:/etc/systemd/network/wg0.netdev": regular(0o640, 152, 152, netdev(value("wireguard"))),
 		"stage1:/etc/iscsi/chap":                 regular(0o600, 0, 0, []byte("another module's file\n")),
 		"disk":                                   "opened",
 		"before:/run/secrets":                    "dir 755 0 0", // what stage 1 left
 		"before-users":                           "passwords are there",
 		"activation":                             "exit status 0",
 		"link-/run/secrets":                      "/run/secrets.d/1",
-		"/run/secrets/luks":                      regular(0o400, 0, 0, []byte(value("luks"))),
+		"/run/secrets/luks":                      "missing", // needed in the initrd only
 		"/run/secrets/initrd-ssh-key":            regular(0o400, 0, 0, []byte(value("initrd-ssh-key"))),
 		"/run/secrets/nested/test/file":          regular(0o440, 1000, 1000, []byte("another value")),
 		"/run/secrets/rendered/app.conf":         regular(0o400, 1000, 1000, []byte("password=another value")),
@@ -212,6 +241,22 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 	expect(t, rep, want)
 
 	t.Run("torn by a power failure", func(t *testing.T) { h.torn(t, kernel, image, value("luks")) })
+}
+
+// netdev is what the template for the tunnel is rendered to.
+func netdev(key string) []byte {
+	return fmt.Appendf(nil, `[NetDev]
+Name=wg0
+Kind=wireguard
+
+[WireGuard]
+PrivateKey=%s
+
+[WireGuardPeer]
+PublicKey=%s
+Endpoint=192.0.2.1:51820
+AllowedIPs=10.100.0.0/24
+`, key, peerPublic)
 }
 
 // torn boots an image that ends in the middle of a file: the kernel gives the file its full size, and stage 1 must neither use it nor

@@ -92,14 +92,27 @@ func (s Sysroot) add(t *Tree, name string) error {
 	default:
 	}
 	t.Copy(name, file)
+	return s.addNeeds(t, file, path.Dir(name))
+}
+
+// AddProgram adds a program of the host as name, with the packages' libraries. The host has to have the same release of them.
+func (s Sysroot) AddProgram(t *Tree, name, file string) {
+	t.Copy(name, file)
+	if err := s.addNeeds(t, file, path.Dir(name)); err != nil {
+		t.fail(err)
+	}
+}
+
+// addNeeds adds the libraries that file needs. own is the directory where the guest has it.
+func (s Sysroot) addNeeds(t *Tree, file, own string) error {
 	needs, err := elfNeeds(file)
 	if err != nil {
 		return err
 	}
 	for _, need := range needs {
-		lib, err := s.library(need, path.Dir(name))
+		lib, err := s.library(need, own)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return fmt.Errorf("%s: %w", file, err)
 		}
 		if err := s.add(t, lib); err != nil {
 			return err

@@ -92,9 +92,7 @@ let
     };
 
   units =
-    lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.service" (unitOf name unit)) (
-      lib.filterAttrs (name: _: lib.hasPrefix "sops-" name) systemd.systemd.services
-    )
+    lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.service" (unitOf name unit)) systemd.systemd.services
     // lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.target" (unitOf name unit)) systemd.systemd.targets;
   stage1Units = lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.service" (unitOf name unit)) systemd.boot.initrd.systemd.services;
   withoutFiles = lib.mapAttrs (_: unit: removeAttrs unit [ "files" ]);

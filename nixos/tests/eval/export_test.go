@@ -68,7 +68,7 @@ func TestManifests(t *testing.T) {
 	t.Parallel()
 	e := read(t)
 	for path, names := range map[string][]string{
-		e.Manifest:         {"initrd-ssh-key", "luks", "nested/test/file", "wireguard"},
+		e.Manifest:         {"initrd-ssh-key", "nested/test/file"},
 		e.ManifestForUsers: {"test_key"},
 	} {
 		m, err := manifest.Parse([]byte(e.text(t, path)))
@@ -104,6 +104,7 @@ func TestManifests(t *testing.T) {
 	want := []string{
 		"/.initrd-secrets/etc/iscsi/chap", "/.initrd-secrets/etc/systemd/network/wg0.netdev",
 		"/.initrd-secrets/run/secrets/initrd-ssh-key", "/.initrd-secrets/run/secrets/luks",
+		"/.initrd-secrets/run/wireguard/key",
 	}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
