@@ -18,11 +18,12 @@ import (
 // nixosHost is what the NixOS module writes for the host of nixos/tests/eval/host.nix, as nixos/tests/eval/export.nix gives it.
 // Nothing of it is changed here: texts are put where the module says, programs and sops files where the texts expect them.
 type nixosHost struct {
-	Shell    string            `json:"shell"`
-	Programs map[string]string `json:"programs"` // by name, the path in the store
-	Base     string            `json:"base"`
-	Hook     string            `json:"hook"`
-	Files    map[string]struct {
+	Shell          string            `json:"shell"`
+	Programs       map[string]string `json:"programs"` // by name, the path in the store
+	Base           string            `json:"base"`
+	Hook           string            `json:"hook"`
+	ManifestInitrd string            `json:"manifestInitrd"`
+	Files          map[string]struct {
 		Text       string `json:"text"`
 		Executable bool   `json:"executable"`
 	} `json:"files"`
@@ -78,9 +79,6 @@ func parseHost(t *testing.T, text string) nixosHost {
 // store is the host's /nix, as a disk, with what further generations of the host have there.
 func (h nixosHost) store(t *testing.T, base []byte, further ...nixosHost) string {
 	t.Helper()
-	bin := t.TempDir()
-	run(t, exec.Command("go", "build", "-ldflags=-s -w", "-o", bin+"/", "../cmd/sops-initrd", "../cmd/sops-install-secrets"))
-
 	var tree vm.Tree
 	inStore := func(path string) string { return strings.TrimPrefix(path, "/nix") }
 	for _, generation := range append(further, h) {
@@ -99,7 +97,7 @@ func (h nixosHost) store(t *testing.T, base []byte, further ...nixosHost) string
 		}
 	}
 	for name, path := range h.Programs {
-		tree.Copy(inStore(path), filepath.Join(bin, name))
+		tree.Copy(inStore(path), program(t, name))
 	}
 	bash, err := exec.LookPath("bash")
 	if err != nil {

@@ -26,9 +26,8 @@ const luksKey = "/.initrd-secrets/etc/luks.key"
 
 func newStore(t *testing.T) *store {
 	t.Helper()
-	s := &store{dir: t.TempDir()}
-	s.program, s.state = filepath.Join(s.dir, "sops-initrd"), filepath.Join(s.dir, "state")
-	run(t, exec.Command("go", "build", "-o", s.program, "sops-initrd/cmd/sops-initrd"))
+	s := &store{dir: t.TempDir(), program: program(t, "sops-initrd")}
+	s.state = filepath.Join(s.dir, "state")
 	s.base = writeImage(t, compress(t, "zstd", archive(t, busyboxRoot("describe "+luksKey))))
 	key := filepath.Join(s.dir, "key.txt")
 	writeFile(t, key, 0o600, []byte("AGE-SECRET-KEY-16M0N0NX0LR7053SNXLXA8HFME07Q7P4SFKZ7WRYV6Z0H640PN76SS5P37M\n"))

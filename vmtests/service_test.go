@@ -173,7 +173,7 @@ func (h nixosHost) systemdRoot(t *testing.T, key string, systems map[int]nixosHo
 		tree.Link(dir+"hook", system.Hook)
 	}
 	tree.File("/usr/bin/switch-to-configuration", 0o755, []byte(switchStandIn))
-	probe(tree, probeFunctions+script)
+	probe(tree, "multi-user.target", "multi-user.target", probeFunctions+script)
 	return encrypted(t, tree, 96, []byte(key))
 }
 

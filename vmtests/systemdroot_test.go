@@ -47,14 +47,15 @@ func systemdRoot(t *testing.T) *vm.Tree {
 	return tree
 }
 
-// probe is the script that looks around when multi-user.target was reached, and ends the guest.
-func probe(tree *vm.Tree, script string) {
+// probe has target want a script that looks around when the unit after was started, and ends the guest.
+func probe(tree *vm.Tree, target, after, script string) {
 	// The part of the prelude that mounts is done by systemd here.
 	_, functions, _ := strings.Cut(vm.Prelude, "dmesg -n 1\n")
 	tree.File("/probe", 0o755, []byte("#!/bin/busybox sh\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin\ndmesg -n 1\n"+functions+script+"\nfinish\n"))
 	installUnit(tree, "probe.service", hostUnit{
-		Text:     "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nExecStart=/probe\nStandardOutput=file:/dev/console\nStandardError=file:/dev/console\n",
-		WantedBy: []string{"multi-user.target"},
+		Text: "[Unit]\nAfter=" + after + "\n[Service]\nType=oneshot\nExecStart=/probe\n" +
+			"StandardOutput=file:/dev/console\nStandardError=file:/dev/console\n",
+		WantedBy: []string{target},
 	})
 }
 
