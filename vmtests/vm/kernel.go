@@ -53,16 +53,28 @@ func FindKernel() (Kernel, error) {
 	return KernelIn(dir)
 }
 
-// KernelIn describes the kernel package unpacked in dir. Debian's packages have lib or, since usr-merge, usr/lib.
+// KernelIn describes the kernel package unpacked in dir. Debian's packages have lib or, since usr-merge, usr/lib, and since 6.17
+// the image beside the modules.
 func KernelIn(dir string) (Kernel, error) {
-	images, err := filepath.Glob(filepath.Join(dir, "boot", "vmlinuz-*"))
-	if err != nil {
-		return Kernel{}, err
+	var images []string
+	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz", "usr/lib/modules/*/vmlinuz"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return Kernel{}, err
+		}
+		if len(images) == 0 {
+			images = found
+		}
 	}
 	if len(images) != 1 {
-		return Kernel{}, fmt.Errorf("kernel in %s: %d files boot/vmlinuz-*, want one", dir, len(images))
+		return Kernel{}, fmt.Errorf("kernel in %s: %d files vmlinuz, want one", dir, len(images))
 	}
-	k := Kernel{Image: images[0], Version: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}
+	k := Kernel{Image: images[0]}
+	if name, found := strings.CutPrefix(filepath.Base(k.Image), "vmlinuz-"); found {
+		k.Version = name
+	} else {
+		k.Version = filepath.Base(filepath.Dir(k.Image))
+	}
 	for _, lib := range []string{"lib", "usr/lib"} {
 		modules := filepath.Join(dir, lib, "modules", k.Version)
 		if _, err := os.Stat(filepath.Join(modules, "kernel")); err == nil {
