@@ -32,10 +32,11 @@ fuzz: ## each fuzz target for FUZZTIME (5s)
 	@scripts/run-fuzz $(FUZZTIME)
 
 vm: setup ## the tests that boot kernels in QEMU
-	go test -v -count=1 -timeout 30m ./vmtests/...
+	@scripts/run-vm-tests build/vmtests.json 40m
 
-vm-all: setup ## the same with every long case; VMTEST_KERNEL=DIR boots another unpacked kernel package
-	VMTESTS_ALL=1 go test -v -count=1 -timeout 4h ./vmtests/...
+vm-all: export VMTESTS_ALL = 1
+vm-all: setup ## the same with every long case on every kernel; VMTEST_KERNEL=DIR boots one unpacked kernel package alone
+	@scripts/run-vm-tests build/vm-all.json 4h
 
 demo: setup ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
 	@go run ./vmtests/demo $(if $(KEEP),-keep)

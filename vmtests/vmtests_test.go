@@ -47,6 +47,38 @@ func testKernel(t *testing.T) vm.Kernel {
 	return k
 }
 
+// onKernels runs a test of what kernels do on each kernel that is wanted: Debian's of this release and testing's, testing's for
+// arm64, in long runs those of stable and its backports too; or on the one that VMTEST_KERNEL names, alone. all is false where a
+// few cases are enough: on all but the first, in ordinary runs.
+func onKernels(t *testing.T, test func(t *testing.T, k vm.Kernel, all bool)) {
+	t.Helper()
+	first := testKernel(t)
+	t.Run(first.Version, func(t *testing.T) { test(t, first, true) })
+	if os.Getenv(vm.KernelEnv) != "" {
+		return
+	}
+	further := [][2]string{{"testing", "amd64"}, {"testing", "arm64"}}
+	if long() {
+		further = append(further, [2]string{"stable", "amd64"}, [2]string{"stable-backports", "amd64"})
+	}
+	for _, f := range further {
+		k, err := vm.FindExtraKernel(f[0], f[1])
+		if err == nil {
+			err = k.Available()
+		}
+		name := k.Version
+		if err != nil {
+			name = strings.Join(f[:], "-")
+		}
+		t.Run(name, func(t *testing.T) {
+			if err != nil {
+				unavailable(t, "%v (scripts/setup unpacks kernels, VMTESTS_ALL=1 scripts/setup all of them)", err)
+			}
+			test(t, k, long())
+		})
+	}
+}
+
 // writeImage puts an image made of parts into a file.
 func writeImage(t *testing.T, parts ...[]byte) string {
 	t.Helper()
@@ -57,10 +89,14 @@ func writeImage(t *testing.T, parts ...[]byte) string {
 	return file
 }
 
-// busyboxRoot is a tree whose init runs script between the prelude and the end of the protocol.
-func busyboxRoot(script string) *vm.Tree {
+// busyboxRoot is a tree whose init runs script between the prelude and the end of the protocol, for a kernel of this machine's
+// architecture.
+func busyboxRoot(script string) *vm.Tree { return guestRoot(vm.Kernel{}, script) }
+
+// guestRoot is the same for any kernel.
+func guestRoot(k vm.Kernel, script string) *vm.Tree {
 	var t vm.Tree
-	t.Busybox()
+	k.AddBusybox(&t)
 	t.File("/init", 0o755, []byte(vm.Prelude+script+"\nfinish\n"))
 	return &t
 }
@@ -149,3 +185,11 @@ func wantConsole(t *testing.T, rep *vm.Report, text string, present bool) {
 
 // long tells whether the cases that are kept out of the ordinary run are wanted.
 func long() bool { return os.Getenv("VMTESTS_ALL") == "1" }
+
+// onlyIf skips what is kept out of the ordinary run.
+func onlyIf(t *testing.T, wanted bool) {
+	t.Helper()
+	if !wanted {
+		t.Skip("takes long: VMTESTS_ALL=1 runs it")
+	}
+}

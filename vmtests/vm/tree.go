@@ -63,9 +63,14 @@ func (t *Tree) Busybox() {
 		dir = "/usr/bin/"
 	}
 	t.Copy(dir+"busybox", busybox)
-	list, err := exec.Command(busybox, "--list").Output()
+	t.applets(dir)
+}
+
+// applets links the names that the host's busybox knows to the one in dir.
+func (t *Tree) applets(dir string) {
+	list, err := exec.Command("busybox", "--list").Output()
 	if err != nil {
-		t.fail(fmt.Errorf("list applets of %s: %w", busybox, err))
+		t.fail(fmt.Errorf("list applets of busybox: %w", err))
 		return
 	}
 	for _, applet := range strings.Fields(string(list)) {
