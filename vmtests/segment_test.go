@@ -187,7 +187,7 @@ func TestSegmentSeen_haltedNot(t *testing.T) {
 	k := testKernel(t)
 	for _, format := range []string{"zstd", "lz4"} {
 		t.Run(format, func(t *testing.T) {
-			image := writeImage(t, compress(t, format, archive(t, secretsBase())))
+			image := writeImage(t, compress(t, format, archive(t, secretsBase(k))))
 			res := install(t, image, initrd.Options{}, secrets("whole")...)
 			f, err := os.OpenFile(image, os.O_WRONLY, 0)
 			if err != nil {
