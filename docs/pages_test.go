@@ -100,6 +100,41 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// A how-to page begins with its goal and ends with how to see that it was reached. Troubleshooting is a list.
+func TestHowTo(t *testing.T) {
+	t.Parallel()
+	all, err := filepath.Glob("how-to/*.md")
+	if err != nil || len(all) < 15 {
+		t.Fatalf("%d pages: %v", len(all), err)
+	}
+	index, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range all {
+		if !strings.Contains(string(index), "]("+page+")") {
+			t.Errorf("README.md does not link to %s", page)
+		}
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page == "how-to/troubleshooting.md" {
+			continue
+		}
+		if !strings.Contains(string(data), "\nGoal: ") {
+			t.Errorf("%s: no goal", page)
+		}
+		last := strings.LastIndex(string(data), "\n## ")
+		if check, _, _ := strings.Cut(string(data[last+1:]), "\n"); check != "## Check" {
+			t.Errorf("%s: ends with %q, not with how to check that it worked", page, check)
+		}
+		if !strings.ContainsAny(string(data[last+1:]), "$`") {
+			t.Errorf("%s: the check names no command", page)
+		}
+	}
+}
+
 // Every link to a file leads to one.
 func TestLinks(t *testing.T) {
 	t.Parallel()
