@@ -42,7 +42,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				return printLine(e.Stdout, sentence(args[0], out, "was"))
+				return printLine(e.Stdout, sentence(o.KnownAs(args[0]), out, "was"))
 			}
 			return nil
 		},

@@ -23,7 +23,7 @@ type moments struct {
 
 // environment is that of the re-enactments.
 func (m moments) environment() []string {
-	return append(os.Environ(), "WORK="+m.dir, "AGE="+testRecipient, "PATH="+m.path("bin")+":"+os.Getenv("PATH"))
+	return append(os.Environ(), "WORK="+m.dir, "BOOTS=boot", "AGE="+testRecipient, "PATH="+m.path("bin")+":"+os.Getenv("PATH"))
 }
 
 func (m moments) sh(args ...string) {
@@ -155,8 +155,10 @@ func TestInstallLoader_atEveryMoment(t *testing.T) {
 		script       []string
 	}{
 		{"extlinux", "extlinux", []string{"extlinux.sh"}},
+		{"rEFInd", "refind", []string{"refind.sh"}},
 		{"Raspberry Pi, files at the top", "raspberrypi", []string{"raspberrypi.sh", "old"}},
 		{"Raspberry Pi, directories", "raspberrypi", []string{"generational.sh"}},
+		{"entries of the Boot Loader Specification", "systemd-boot", []string{"bls.sh"}},
 		{"EFI shell scripts", "efi-boot-stub", []string{"efistub.sh"}},
 		{"listed", "listed", []string{"listing.sh"}},
 	} {

@@ -49,7 +49,7 @@ type Entry struct {
 	// that of another system.
 	InPlace bool
 
-	// line is where the (only) initrd is named in the file of the menu; -1 where it cannot be changed.
+	// line is where the last initrd is named, alone, in the file of the menu; -1 where it cannot be changed.
 	file string
 	line int
 }

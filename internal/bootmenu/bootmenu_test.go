@@ -260,6 +260,7 @@ func TestSetInitrds(t *testing.T) {
 		old, want     string
 	}{
 		{SystemdBoot, "loader/entries/nixos-generation-7.conf", blsEntry, 0, "initrd /EFI/nixos/bbb-initrd-linux-6.12-initrd.efi\n", "initrd /sops-initrd/x-initrd\n"},
+		{SystemdBoot, "loader/entries/a.conf", "initrd /ucode\ninitrd /main\noptions init=/nix/store/ccc/init\n", 0, "initrd /main\n", "initrd /sops-initrd/x-initrd\n"},
 		{Extlinux, "extlinux/extlinux.conf", extlinuxConfig, 1, "  INITRD ../nixos/bbb-initrd\n  APPEND init=/nix/store/ddd", "  INITRD ../sops-initrd/x-initrd\n  APPEND init=/nix/store/ddd"},
 		{REFInd, "efi/refind/refind.conf", refindConfig, 0, "  initrd /efi/refind/kernels/bbb-initrd\n  options \"init=/nix/store/ccc", "  initrd /sops-initrd/x-initrd\n  options \"init=/nix/store/ccc"},
 		{

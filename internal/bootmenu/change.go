@@ -11,9 +11,9 @@ import (
 	"sops-initrd/internal/atomicfile"
 )
 
-// SetInitrds makes entries load other initrds: by the index of an entry, the path on this host. The menu's files are replaced as
+// SetInitrds makes entries load other initrds, in place of their last: by the index of an entry, the path on this host. The menu's files are replaced as
 // wholes, one after the other; on error those before it are changed. The loader must have a form in which an entry names one
-// initrd: extlinux, rEFInd, Boot Loader Specification, the records of a Raspberry Pi's older generations, EFI shell scripts.
+// initrd, or each in a line of its own: extlinux, rEFInd, Boot Loader Specification, the records of a Raspberry Pi's older generations, EFI shell scripts.
 func (m *Menu) SetInitrds(initrds map[int]string) error {
 	files := make(map[string]map[int]string) // by line
 	for i, initrd := range initrds {
@@ -36,7 +36,7 @@ func (m *Menu) SetInitrds(initrds map[int]string) error {
 		}
 	}
 	for i, initrd := range initrds {
-		m.Entries[i].Initrds = []string{initrd}
+		m.Entries[i].Initrds = append(m.Entries[i].Initrds[:len(m.Entries[i].Initrds)-1:len(m.Entries[i].Initrds)-1], initrd)
 	}
 	return nil
 }

@@ -107,9 +107,12 @@ func (p *parser) initrds(n int, rest string) {
 		p.current.Initrds = append(p.current.Initrds, p.menu.host(p.file, name))
 	}
 	rewritable := p.menu.Kind == SystemdBoot || p.menu.Kind == Extlinux || p.menu.Kind == REFInd || p.menu.Kind == EFIStub
-	if rewritable && len(p.current.Initrds) == 1 {
+	switch {
+	case p.menu.Kind == SystemdBoot && !strings.ContainsAny(rest, " \t,"):
+		p.current.line = n // of the last; those before it, such as microcode, have lines of their own
+	case rewritable && len(p.current.Initrds) == 1:
 		p.current.line = n
-	} else {
+	default:
 		p.current.line = -1
 	}
 }

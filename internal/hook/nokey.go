@@ -20,7 +20,7 @@ func (o Options) withoutKeys(ctx context.Context, j *job, image string, fault er
 	if !o.SkipNoKey {
 		return nil, cli.WithHint(fault, "on a machine that is being installed, put its key in place first (nixos-anywhere --extra-files), or let --when-no-key=skip leave the secrets out for now")
 	}
-	o.Warn(fmt.Sprintf("NOT PROVISIONED: %s is installed without its initrd secrets, because this machine has no key yet", image),
+	o.Warn(fmt.Sprintf("NOT PROVISIONED: %s is installed without its initrd secrets, because this machine has no key yet", o.KnownAs(image)),
 		"when its key is in place, install the boot loader again (nixos-rebuild boot); under lanzaboote remove the stub of this generation before",
 		"sops-initrd status shows what is without secrets")
 	return &Outcome{Result: initrd.Result{Action: initrd.Unchanged}, Entries: j.list(), Skipped: true}, nil

@@ -34,7 +34,7 @@ func (o Options) warnIfReadable(image string) {
 	if o.Installed != "" && !m.modeless() {
 		return
 	}
-	text, hint := readableAdvice(name, m)
+	text, hint := readableAdvice(o.KnownAs(name), m)
 	o.Warn(text, hint)
 }
 

@@ -28,7 +28,7 @@ func (o Options) salvage(image string, inputs initrd.Digest, manifestPath string
 		segment, err := take(candidate, inputs, store)
 		switch {
 		case err == nil:
-			o.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more", image, candidate, manifestPath),
+			o.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more", o.KnownAs(image), candidate, manifestPath),
 				reasons(cause)...)
 			return segment, nil
 		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, initrd.ErrNoSegment) || errors.Is(err, initrd.ErrStale):
@@ -36,7 +36,7 @@ func (o Options) salvage(image string, inputs initrd.Digest, manifestPath string
 			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate, err))
 		}
 	}
-	return nil, cli.WithHint(cause, append(refusals, image+" was not changed")...)
+	return nil, cli.WithHint(cause, append(refusals, o.KnownAs(image)+" was not changed")...)
 }
 
 func reasons(cause error) []string {
@@ -72,6 +72,13 @@ func (o Options) candidates(image string) []string {
 		all = append(all, filepath.Join(o.Installed, m[1]), filepath.Join(o.Installed, "kernels-"+m[1]))
 	}
 	return slices.Compact(all)
+}
+
+// KnownAs is the name under which users know an image: loaders have some made under a name for the moment, and give them their own
+// afterwards.
+func (o Options) KnownAs(image string) string {
+	all := o.candidates(image)
+	return all[len(all)-1]
 }
 
 // take reads the segment of a file, if all that is asked of it is true.

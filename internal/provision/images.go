@@ -51,7 +51,7 @@ func (o Options) ownImages(ctx context.Context, menu *bootmenu.Menu, fallback Sy
 		}
 		if !tried[s.Toplevel] {
 			tried[s.Toplevel] = true
-			image, err := o.ownImage(ctx, s, e.Initrds[0])
+			image, err := o.ownImage(ctx, s, e.Initrds[len(e.Initrds)-1])
 			faults = append(faults, o.report(s, fallback, err))
 			made[s.Toplevel] = image
 		}
