@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net"
@@ -17,7 +18,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"sops-initrd/initrd"
 	"sops-initrd/vmtests/vm"
 )
 
@@ -46,20 +46,104 @@ func newSSHKey(t *testing.T) sshKey {
 
 const passphrase = "correct horse battery staple"
 
-// sshStageOne is an initrd with OpenSSH's server, which opens the disk with a passphrase that somebody sends.
-func sshStageOne(t *testing.T, k vm.Kernel, client sshKey) *vm.Tree {
+// sshServer is a server of stage 1 with its ways.
+type sshServer struct {
+	name    string
+	run     string // in the background, with the host key at hostKeyPath
+	install func(t *testing.T, tree *vm.Tree, client sshKey)
+	store   func(t *testing.T, key sshKey) []byte // the host key as the server reads it
+	binary  bool                                  // it is no text
+}
+
+const hostKeyPath = "/etc/ssh/host_key"
+
+var openSSH = sshServer{
+	name: "OpenSSH", run: "/usr/sbin/sshd -D -e",
+	install: func(t *testing.T, tree *vm.Tree, client sshKey) {
+		testSysroot(t).Add(tree, "/usr/sbin/sshd")
+		tree.File("/etc/ssh/authorized_keys", 0o600, []byte(client.public+"\n"))
+		tree.File("/etc/ssh/sshd_config", 0o600, []byte("HostKey "+hostKeyPath+"\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"+
+			"AuthorizedKeysFile /etc/ssh/authorized_keys\nStrictModes no\nPidFile none\n"))
+	},
+	store: func(_ *testing.T, key sshKey) []byte { return key.private },
+}
+
+// dropbear has a format of its own for host keys, which its dropbearconvert makes from OpenSSH's.
+var dropbear = sshServer{
+	name: "dropbear", run: "/usr/sbin/dropbear -F -E -s -j -k -r " + hostKeyPath,
+	install: func(t *testing.T, tree *vm.Tree, client sshKey) {
+		testSysroot(t).Add(tree, "/usr/sbin/dropbear")
+		tree.File("/root/.ssh/authorized_keys", 0o600, []byte(client.public+"\n"))
+		tree.Dir("/root/.ssh", 0o700)
+		tree.Dir("/root", 0o700)
+	},
+	store: func(t *testing.T, key sshKey) []byte {
+		dir := t.TempDir()
+		theirs, own := filepath.Join(dir, "openssh"), filepath.Join(dir, "dropbear")
+		writeFile(t, theirs, 0o600, key.private)
+		convert, err := testSysroot(t).Command(t.Context(), "/usr/bin/dropbearconvert", "openssh", "dropbear", theirs, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, convert)
+		data, err := os.ReadFile(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	},
+	binary: true,
+}
+
+// provide has the program put the host key into the image, from a sops file that sops made: a value of a file, or, where it is no
+// text, a file of its own.
+func (s sshServer) provide(t *testing.T, image string, key sshKey, mode string, options ...string) error {
 	t.Helper()
-	s := testSysroot(t)
+	dir := t.TempDir()
+	plain, encrypted, manifest := filepath.Join(dir, "plain"), filepath.Join(dir, "secrets"), filepath.Join(dir, "manifest.json")
+	secret := map[string]any{"name": "host-key", "key": "host-key", "sopsFile": encrypted, "format": "json"}
+	content, input := s.store(t, key), "json"
+	if s.binary {
+		secret, input = map[string]any{"name": "host-key", "key": "", "sopsFile": encrypted, "format": "binary"}, "binary"
+	} else {
+		content = marshal(t, map[string]string{"host-key": string(content)})
+	}
+	writeFile(t, plain, 0o600, content)
+	writeFile(t, encrypted, 0o600, run(t, exec.Command("go", "tool", "sops", "encrypt", "--age", "age133mje49khydwktjjyvcqssnvkmu3cfdx4fdmq3pna9yzd6p6gd8sg7pg6r",
+		"--input-type", input, "--output-type", "json", plain)))
+	age, err := filepath.Abs(assets + "age-keys.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, manifest, 0o600, marshal(t, map[string]any{
+		"version": 1, "ageKeyFile": age, "secrets": []any{secret},
+		"entries": []any{map[string]any{"path": hostKeyPath, "secret": "host-key", "mode": mode}},
+	}))
+	args := append([]string{"append", "--manifest", manifest, "--state", filepath.Join(dir, "state")}, options...)
+	_, err = vm.Output(exec.Command(program(t, "sops-initrd"), append(args, "--", image)...))
+	return err
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// stageOne is an initrd with the server, which opens the disk with a passphrase that somebody sends, and goes on there.
+func (s sshServer) stageOne(t *testing.T, k vm.Kernel, client sshKey) *vm.Tree {
+	t.Helper()
 	tree := &vm.Tree{}
-	s.Add(tree, "/usr/sbin/sshd", "/sbin/cryptsetup", "/usr/lib/*-linux-gnu/libnss_files*")
+	testSysroot(t).Add(tree, "/sbin/cryptsetup", "/usr/lib/*-linux-gnu/libnss_files*")
+	s.install(t, tree, client)
 	tree.Busybox()
-	tree.File("/etc/passwd", 0o644, []byte("root:*:0:0::/:/bin/sh\nsshd:*:74:74::/run/sshd:/bin/false\n"))
+	tree.File("/etc/passwd", 0o644, []byte("root:*:0:0::/root:/bin/sh\nsshd:*:74:74::/run/sshd:/bin/false\n"))
 	tree.File("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
 	tree.File("/etc/shells", 0o644, []byte("/bin/sh\n"))
 	tree.File("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nshadow: files\n"))
-	tree.File("/etc/ssh/authorized_keys", 0o600, []byte(client.public+"\n"))
-	tree.File("/etc/ssh/sshd_config", 0o600, []byte("HostKey /etc/ssh/host_key\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"+
-		"AuthorizedKeysFile /etc/ssh/authorized_keys\nStrictModes no\nPidFile none\n"))
 	modules, err := k.AddModules(tree, "virtio_pci", "virtio_net", "virtio_blk", "dm-mod", "dm-crypt", "ecb", "xts")
 	if err != nil {
 		t.Fatal(err)
@@ -75,14 +159,17 @@ ip link set lo up
 ip addr add 10.0.2.15/24 dev eth0
 ip link set eth0 up
 mkfifo /run/passphrase
-/usr/sbin/sshd -D -e &
-sshd=$!
+`+s.run+` &
+server=$!
 sleep 1
-kill -0 $sshd || { echo "sshd did not stay"; finish; }
+kill -0 $server || { echo "the server did not stay"; finish; }
 echo LISTENING
-cat /run/passphrase | cryptsetup open --key-file - /dev/vda root && mount /dev/mapper/root /sysroot
-describe /sysroot/marker
-finish
+cat /run/passphrase | cryptsetup open --key-file - /dev/vda root && mount -t ext4 /dev/mapper/root /sysroot || { echo "the disk stays closed"; finish; }
+describe `+hostKeyPath+`
+kill $server
+umount /dev/pts
+for m in proc sys dev; do mount --move /$m /sysroot/$m; done
+exec switch_root /sysroot /sbin/init
 `))
 	return tree
 }
@@ -127,65 +214,99 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func TestSSHUnlock_withHostKeyFromSegment(t *testing.T) {
+// TestSSHUnlock sends the passphrase of the disk to a server in stage 1 that proves who it is with a key from a sops file, and
+// sees the machine come up to multi-user.target.
+func TestSSHUnlock(t *testing.T) {
 	k := testKernel(t)
 	need(t, "ssh", "cryptsetup", "mkfs.ext4")
 	client, one, two := newSSHKey(t), newSSHKey(t), newSSHKey(t)
-	disk := filepath.Join(t.TempDir(), "disk")
-	var content vm.Tree
-	content.File("/marker", 0o600, []byte("of the encrypted root"))
-	if err := vm.MakeExt4(t.Context(), &content, disk, 8); err != nil {
-		t.Fatal(err)
-	}
-	if err := vm.EncryptDisk(t.Context(), disk, []byte(passphrase)); err != nil {
-		t.Fatal(err)
-	}
-	base := compress(t, "zstd", archive(t, sshStageOne(t, k, client)))
-	deliver := func(t *testing.T, image string, key sshKey, mode os.FileMode) {
-		install(t, image, initrd.Options{}, initrd.Entry{Path: "/.initrd-secrets/etc/ssh/host_key", Mode: mode, Data: key.private})
-	}
-	// unlock boots the image. The stranger's client expects another key and has to refuse; then comes the one that knows.
-	unlock := func(t *testing.T, image string, expected, other sshKey) {
-		port := freePort(t)
-		refused, sent := make(chan error, 1), make(chan error, 1)
-		m := sshMachine(k, image, disk, port)
-		m.OnLine = func(line string) {
-			if line == "LISTENING" {
-				go func() {
-					refused <- sshTo(t.Context(), t, port, client, other)
-					sent <- sshTo(t.Context(), t, port, client, expected)
-				}()
+	root := systemdRoot(t)
+	root.File("/marker", 0o600, []byte("of the encrypted root"))
+	probe(root, "multi-user.target", "multi-user.target", `
+result multi-user ok "$(systemctl is-active multi-user.target)"
+describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:/'
+`)
+	disk := encrypted(t, root, 96, []byte(passphrase))
+
+	for _, s := range []sshServer{openSSH, dropbear} {
+		t.Run(s.name, func(t *testing.T) {
+			base := compress(t, "zstd", archive(t, s.stageOne(t, k, client)))
+			provide := func(t *testing.T, image string, key sshKey) {
+				t.Helper()
+				if err := s.provide(t, image, key, "0400"); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		rep := boot(t, m)
-		expect(t, rep, map[string]string{"/sysroot/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
-		if err := <-refused; err == nil || !strings.Contains(err.Error(), "Host key verification failed") {
-			t.Errorf("a client that expects another host key: %v, want it to refuse", err)
-		}
-		// The guest powers off as soon as it has the passphrase: how the session ends does not matter.
-		<-sent
+			// The image of the first generation is kept; that of the second began as a copy of it.
+			first := writeImage(t, base)
+			provide(t, first, one)
+			data, err := os.ReadFile(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second := writeImage(t, data)
+			provide(t, second, two)
+
+			t.Run("after rotation", func(t *testing.T) { s.unlock(t, k, second, disk, client, two, one) })
+			if long() {
+				t.Run("after rollback", func(t *testing.T) { s.unlock(t, k, first, disk, client, one, two) })
+			}
+		})
 	}
 
-	image := writeImage(t, base)
-	deliver(t, image, one, 0o600)
-	t.Run("unlocked", func(t *testing.T) { unlock(t, image, one, two) })
+	t.Run("key that others can read", func(t *testing.T) {
+		image := writeImage(t, compress(t, "zstd", archive(t, openSSH.stageOne(t, k, client))))
+		err := openSSH.provide(t, image, one, "0644")
+		if err == nil || !strings.Contains(err.Error(), "--allow-loose-keys") {
+			t.Errorf("a private key with mode 0644: %v, want it refused", err)
+		}
+		if err := openSSH.provide(t, image, one, "0644", "--allow-loose-keys"); err != nil {
+			t.Fatal(err)
+		}
+		rep := boot(t, sshMachine(k, image, disk, freePort(t)))
+		wantConsole(t, rep, "UNPROTECTED PRIVATE KEY FILE", true)
+		wantConsole(t, rep, "the server did not stay", true)
+	})
 	if !long() {
 		return
 	}
-	t.Run("after rotation", func(t *testing.T) {
-		rotated := writeImage(t, base)
-		deliver(t, rotated, one, 0o600)
-		deliver(t, rotated, two, 0o600)
-		unlock(t, rotated, two, one)
+	t.Run("OpenSSH's format for dropbear", func(t *testing.T) {
+		image := writeImage(t, compress(t, "zstd", archive(t, dropbear.stageOne(t, k, client))))
+		if err := openSSH.provide(t, image, one, "0400"); err != nil {
+			t.Fatal(err)
+		}
+		rep := boot(t, sshMachine(k, image, disk, freePort(t)))
+		wantConsole(t, rep, "the server did not stay", true)
 	})
-	t.Run("after rollback", func(t *testing.T) { unlock(t, image, one, two) })
-	t.Run("key that others can read", func(t *testing.T) {
-		open := writeImage(t, base)
-		deliver(t, open, one, 0o644)
-		rep := boot(t, sshMachine(k, open, disk, freePort(t)))
-		wantConsole(t, rep, "UNPROTECTED PRIVATE KEY FILE", true)
-		wantConsole(t, rep, "sshd did not stay", true)
+}
+
+// unlock boots the machine. A client that expects the other key has to refuse; then comes one that expects the right one.
+func (s sshServer) unlock(t *testing.T, k vm.Kernel, image, disk string, client, expected, other sshKey) {
+	t.Helper()
+	port := freePort(t)
+	m := sshMachine(k, image, disk, port)
+	refused, sent := make(chan error, 1), make(chan error, 1)
+	m.OnLine = func(line string) {
+		if line == "LISTENING" {
+			go func() {
+				refused <- sshTo(t.Context(), t, port, client, other)
+				sent <- sshTo(t.Context(), t, port, client, expected)
+			}()
+		}
+	}
+	rep := boot(t, m)
+	expect(t, rep, map[string]string{
+		hostKeyPath:             regular(0o400, 0, 0, s.store(t, expected)),
+		"root:/marker":          regular(0o600, 0, 0, []byte("of the encrypted root")),
+		"root:" + hostKeyPath:   "missing",
+		"root:/.initrd-secrets": "missing",
+		"multi-user":            "active",
 	})
+	if err := <-refused; err == nil || !strings.Contains(err.Error(), "Host key verification failed") {
+		t.Errorf("a client that expects another host key: %v, want it to refuse", err)
+	}
+	// Stage 1 ends as soon as it has the passphrase: how the session ends does not matter.
+	<-sent
 }
 
 func sshMachine(k vm.Kernel, image, disk string, port int) vm.Machine {

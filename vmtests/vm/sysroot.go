@@ -1,11 +1,13 @@
 package vm
 
 import (
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -51,6 +53,19 @@ func (s Sysroot) Add(t *Tree, patterns ...string) {
 			}
 		}
 	}
+}
+
+// Command runs one of the packages' programs on this machine, with the packages' loader and libraries.
+func (s Sysroot) Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
+	loaders, err := filepath.Glob(filepath.Join(string(s), "usr/lib/*-linux-gnu*/ld-linux*.so.*"))
+	if err != nil {
+		return nil, err
+	}
+	if len(loaders) != 1 {
+		return nil, fmt.Errorf("loader in %s: %d files, want one", s, len(loaders))
+	}
+	file := filepath.Join(string(s), program)
+	return exec.CommandContext(ctx, loaders[0], append([]string{"--library-path", filepath.Dir(loaders[0]), file}, args...)...), nil
 }
 
 func (s Sysroot) add(t *Tree, name string) error {
