@@ -101,7 +101,7 @@ func (b *block) commands() ([]*command, error) {
 // fails says whether the transcript shows a failure.
 func (c *command) fails() bool {
 	for _, line := range c.want {
-		if strings.Contains(line, "error: ") {
+		if strings.Contains(line, "error: ") || line == "error:" {
 			return true
 		}
 	}

@@ -135,6 +135,53 @@ func TestHowTo(t *testing.T) {
 	}
 }
 
+// Every message that troubleshooting has an entry for is printed by a transcript of that entry, which TestPages plays.
+func TestTroubleshooting(t *testing.T) {
+	t.Parallel()
+	const page = "how-to/troubleshooting.md"
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := blocks(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, _, found := strings.Cut(string(data), "\n## Without a message\n")
+	entries := strings.Split(messages, "\n### ")[1:]
+	if !found || len(entries) < 10 {
+		t.Fatalf("%d entries", len(entries))
+	}
+	line := strings.Count(messages[:strings.Index(messages, "\n### ")], "\n") + 2
+	for _, entry := range entries {
+		end := line + strings.Count(entry, "\n") + 1
+		message, _, _ := strings.Cut(entry, "\n")
+		shown := false
+		for _, b := range all {
+			if b.lang != "console" || b.line < line || b.line >= end {
+				continue
+			}
+			commands, err := b.commands()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range commands {
+				for _, want := range c.want {
+					has := true
+					for part := range strings.SplitSeq(message, "…") {
+						has = has && strings.Contains(want, strings.TrimSpace(part))
+					}
+					shown = shown || has
+				}
+			}
+		}
+		if !shown {
+			t.Errorf("%s:%d: no transcript prints %q", page, line, message)
+		}
+		line = end
+	}
+}
+
 // Every link to a file leads to one.
 func TestLinks(t *testing.T) {
 	t.Parallel()
