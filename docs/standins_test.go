@@ -26,6 +26,7 @@ var standins = map[string]func(args []string) error{
 	"nixos-rebuild":                  nixosRebuild,
 	"stage-switch":                   stageSwitch,
 	"stage-editor":                   stageEditor,
+	"stage-pe":                       stagePE,
 	"nix":                            nix,
 	"nix-shell":                      nixShell,
 	"reboot":                         reboot,
