@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sops-initrd/internal/recipient"
 	"sops-initrd/internal/sopsfile"
 	"sops-initrd/internal/testkeys"
 )
@@ -64,28 +65,33 @@ func TestFindHost(t *testing.T) {
 	)
 	pq := testkeys.Public(t, testkeys.AgePQ)
 	for _, c := range []struct {
-		name, key string
-		want      host
-		err       string
+		name, key  string
+		flag, want string // what sops is told
+		err        string
 	}{
-		{"ed25519 line", ed + " root@server01", host{"--age", edAge, []string{edAge, ed}}, ""},
-		{"RSA line", rsa, host{"--age", rsa, []string{rsa, rsaPGP}}, ""},
-		{"ed25519 before RSA", write("both", "h "+rsa+"\nh "+ed+"\n"), host{"--age", edAge, []string{edAge, ed}}, ""},
-		{"age recipient", edAge, host{"--age", edAge, []string{edAge}}, ""},
-		{"post-quantum recipient", pq, host{"--age", pq, []string{pq}}, ""},
-		{"fingerprint", strings.ToLower(rsaPGP), host{"--pgp", strings.ToLower(rsaPGP), []string{rsaPGP}}, ""},
-		{"damaged recipient", edAge[:20], host{}, "is not an age recipient"},
-		{"damaged line", "ssh-ed25519 AAAA", host{}, "line 1: not an SSH public key"},
-		{"other types only", write("ecdsa", testkeys.Public(t, testkeys.SSHECDSA)), host{}, "no ed25519 and no RSA key"},
-		{"private key", write("private", string(testkeys.Data(t, testkeys.SSHEd25519))), host{}, "this is a private key"},
-		{"no file", filepath.Join(dir, "none"), host{}, "no such file"},
+		{"ed25519 line", ed + " root@server01", "--age", edAge, ""},
+		{"RSA line", rsa, "--age", rsa, ""},
+		{"ed25519 before RSA", write("both", "h "+rsa+"\nh "+ed+"\n"), "--age", edAge, ""},
+		{"age recipient", edAge, "--age", edAge, ""},
+		{"post-quantum recipient", pq, "--age", pq, ""},
+		{"fingerprint", strings.ToLower(rsaPGP), "--pgp", rsaPGP, ""},
+		{"damaged recipient", edAge[:20], "", "", "is not an age recipient"},
+		{"damaged line", "ssh-ed25519 AAAA", "", "", "not an SSH public key"},
+		{"damaged line of a file", write("damaged", "\nssh-ed25519 AAAA"), "", "", "line 2: not an SSH public key"},
+		{"other types only", write("ecdsa", testkeys.Public(t, testkeys.SSHECDSA)), "", "", "no ed25519 and no RSA key"},
+		{"private key", write("private", string(testkeys.Data(t, testkeys.SSHEd25519))), "", "", "this is a private key"},
+		{"text of a private key", string(testkeys.Data(t, testkeys.SSHEd25519)), "", "", "host key: this is a private key, where the public one is wanted"},
+		{"no file", filepath.Join(dir, "none"), "", "", "no such file"},
 	} {
 		got, err := findHost(c.key)
 		if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.err)
 		}
-		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(host{})); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		if err != nil && strings.Contains(err.Error(), "BEGIN") {
+			t.Errorf("%s: the error quotes the key: %v", c.name, err)
+		}
+		if flag, value := got.Flag(); flag != c.flag || value != c.want {
+			t.Errorf("%s: %s %s, want %s %s", c.name, flag, value, c.flag, c.want)
 		}
 	}
 }
@@ -103,7 +109,7 @@ func TestHost_among(t *testing.T) {
 		"arn:aws:kms:eu-west-1:000000000000:key/aaaa-bbbb":   false,
 		"2999768FD0F53E41D733D886B5DE33903C05675C0000000000": false,
 	} {
-		if got := h.among([]sopsfile.Recipient{{Type: "age", ID: "age1x"}, {ID: id}}); got != want {
+		if got := h.Among([]sopsfile.Recipient{{Type: "age", ID: "age1x"}, {ID: id}}); got != want {
 			t.Errorf("among %q is %v", id, got)
 		}
 	}
@@ -111,9 +117,14 @@ func TestHost_among(t *testing.T) {
 
 func TestWithHost(t *testing.T) {
 	t.Parallel()
-	e := encryption{Request: Request{File: "f.yaml"}, host: host{flag: "--age", add: "age1host"}}
+	host := testkeys.Public(t, testkeys.Age)
+	key, err := recipient.Parse(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := encryption{Request: Request{File: "f.yaml"}, host: key}
 	got, err := e.withHost([]sopsfile.Recipient{{Type: "pgp", ID: "AA"}, {Type: "age", ID: "age1admin"}, {Type: "pgp", ID: "BB"}})
-	if diff := cmp.Diff([]string{"--age", "age1host,age1admin", "--pgp", "AA,BB"}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"--age", host + ",age1admin", "--pgp", "AA,BB"}, got); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	for name, r := range map[string]sopsfile.Recipient{"kms": {Type: "kms", ID: "arn"}, "second group": {Type: "age", ID: "age1x", Group: 1}} {

@@ -11,6 +11,7 @@ import (
 
 	"sops-initrd/internal/cli"
 	"sops-initrd/internal/manifest"
+	"sops-initrd/internal/recipient"
 	"sops-initrd/internal/remotekey"
 	"sops-initrd/internal/sopsfile"
 )
@@ -18,7 +19,7 @@ import (
 type encryption struct {
 	Request
 	format manifest.Format
-	host   host
+	host   recipient.Key
 }
 
 // run encrypts the secrets for the recipients that .sops.yaml names for the file, and for the host.
@@ -27,7 +28,7 @@ func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte
 	if err != nil {
 		return nil, nil, err
 	}
-	if e.host.among(recipients) {
+	if e.host.Among(recipients) {
 		return data, recipients, nil
 	}
 	flags, err := e.withHost(recipients)
@@ -37,11 +38,12 @@ func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte
 	if data, recipients, err = e.encrypt(ctx, secrets, flags...); err != nil {
 		return nil, nil, err
 	}
-	if !e.host.among(recipients) {
-		return nil, nil, fmt.Errorf("encrypt %s: sops did not encrypt it for the host (%s)", e.File, e.host.add)
+	_, add := e.host.Flag()
+	if !e.host.Among(recipients) {
+		return nil, nil, fmt.Errorf("encrypt %s: sops did not encrypt it for the host (%s)", e.File, add)
 	}
 	e.Warn(fmt.Sprintf("the rule for %s in .sops.yaml does not have the host: add %s to it, or the next \"sops updatekeys\" "+
-		"takes the host's access away", e.File, e.host.add))
+		"takes the host's access away", e.File, add))
 	return data, recipients, nil
 }
 
@@ -117,12 +119,13 @@ func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([
 // withHost are the flags that replace the recipients of the rule by the same ones and the host. That can be said with flags for age
 // and OpenPGP in one group only.
 func (e *encryption) withHost(recipients []sopsfile.Recipient) ([]string, error) {
-	byFlag := map[string][]string{e.host.flag: {e.host.add}}
+	flag, add := e.host.Flag()
+	byFlag := map[string][]string{flag: {add}}
 	for _, r := range recipients {
 		flag, ok := map[string]string{"age": "--age", "pgp": "--pgp"}[r.Type]
 		if !ok || r.Group > 0 {
 			return nil, cli.WithHint(fmt.Errorf("encrypt %s: the rule for it in .sops.yaml does not have the host", e.File),
-				"add the host to the rule: "+e.host.add)
+				"add the host to the rule: "+add)
 		}
 		byFlag[flag] = append(byFlag[flag], r.ID)
 	}

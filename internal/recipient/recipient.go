@@ -2,6 +2,7 @@
 package recipient
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,12 @@ import (
 type Key struct {
 	text  string
 	names []string // as sops files name it
+	flag  string   // of sops, to encrypt for it
+	add   string   // what that flag is given
 }
+
+// ErrNone is the error of Parse for a text that is no public key at all, not even a damaged one. It may be the name of a file.
+var ErrNone = errors.New("not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits")
 
 var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 
@@ -26,22 +32,33 @@ var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 func Parse(text string) (Key, error) {
 	text = strings.TrimSpace(text)
 	switch {
+	case strings.Contains(text, "PRIVATE KEY") || strings.Contains(strings.ToUpper(text), "AGE-SECRET-KEY-"):
+		return Key{}, errors.New("this is a private key, where the public one is wanted") // not a word of it
 	case strings.HasPrefix(text, "age1"):
 		if !isAge(text) {
 			return Key{}, fmt.Errorf("%q is not an age recipient", text)
 		}
-		return Key{text, []string{text}}, nil
+		return Key{text, []string{text}, "--age", text}, nil
 	case strings.HasPrefix(text, "ssh-"):
 		public, err := sshkey.ParsePublic(text)
 		if err != nil {
 			return Key{}, fmt.Errorf("%q: %w", text, err)
 		}
-		return Key{public.String(), public.Recipients()}, nil
+		return SSH(public), nil
 	}
 	if hex := strings.ToUpper(strings.ReplaceAll(text, " ", "")); fingerprint().MatchString(hex) {
-		return Key{hex, []string{hex}}, nil
+		return Key{hex, []string{hex}, "--pgp", hex}, nil
 	}
-	return Key{}, fmt.Errorf("%q is not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits", text)
+	return Key{}, fmt.Errorf("%q is %w", text, ErrNone)
+}
+
+// SSH is the key of a public SSH key. Where it can be converted to an age recipient, that is what sops is told.
+func SSH(public sshkey.Public) Key {
+	k := Key{public.String(), public.Recipients(), "--age", public.AgeRecipient()}
+	if k.add == "" {
+		k.add = k.text
+	}
+	return k
 }
 
 func isAge(text string) bool {
@@ -56,6 +73,9 @@ func isAge(text string) bool {
 }
 
 func (k Key) String() string { return k.text }
+
+// Flag is the flag of sops, and its value, that makes it encrypt a file for the key.
+func (k Key) Flag() (flag, value string) { return k.flag, k.add }
 
 // Among says whether the key is one of the recipients of a file.
 func (k Key) Among(recipients []sopsfile.Recipient) bool {

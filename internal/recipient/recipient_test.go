@@ -1,6 +1,7 @@
 package recipient_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -55,6 +56,18 @@ func TestAmong(t *testing.T) {
 	}
 }
 
+// A private key that is given by mistake is not quoted.
+func TestParse_private(t *testing.T) {
+	t.Parallel()
+	ssh := string(testkeys.Data(t, testkeys.SSHEd25519))
+	for _, text := range []string{ssh, "age-secret-key-1qqq", "AGE-SECRET-KEY-1QQQ", ssh[:60]} {
+		_, err := recipient.Parse(text)
+		if err == nil || errors.Is(err, recipient.ErrNone) || !strings.Contains(err.Error(), "private key") || len(err.Error()) > 70 {
+			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
 func TestParse_faults(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -65,7 +78,8 @@ func TestParse_faults(t *testing.T) {
 		"ACB4928090543B8B34568E":              "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
 		testkeys.Public(t, testkeys.SSHECDSA): "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
 	} {
-		if _, err := recipient.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
+		_, err := recipient.Parse(text)
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Parse(%q): %v, want %q", text, err, want)
 		}
 	}
