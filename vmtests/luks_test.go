@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/initrd"
 	"sops-initrd/vmtests/vm"
 )
 
@@ -66,7 +65,9 @@ func scriptedLUKS(t *testing.T, k vm.Kernel, all bool) {
 		t.Run(c.name, func(t *testing.T) {
 			image := writeImage(t, base)
 			if c.key != nil {
-				install(t, image, initrd.Options{}, initrd.Entry{Path: "/.initrd-secrets/etc/luks.key", Mode: 0o400, Data: c.key})
+				if err := provide(t, image, "/etc/luks.key", "0400", c.key, true); err != nil {
+					t.Fatal(err)
+				}
 			}
 			rep := boot(t, vm.Machine{Kernel: k, Initrd: image, Args: vm.Virtio(disk)})
 			expect(t, rep, map[string]string{"disk": c.disk, "/sysroot/marker": c.marker})

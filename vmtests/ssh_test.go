@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net"
@@ -95,42 +94,10 @@ var dropbear = sshServer{
 	binary: true,
 }
 
-// provide has the program put the host key into the image, from a sops file that sops made: a value of a file, or, where it is no
-// text, a file of its own.
+// provide has the program put the host key into the image, from a sops file.
 func (s sshServer) provide(t *testing.T, image string, key sshKey, mode string, options ...string) error {
 	t.Helper()
-	dir := t.TempDir()
-	plain, encrypted, manifest := filepath.Join(dir, "plain"), filepath.Join(dir, "secrets"), filepath.Join(dir, "manifest.json")
-	secret := map[string]any{"name": "host-key", "key": "host-key", "sopsFile": encrypted, "format": "json"}
-	content, input := s.store(t, key), "json"
-	if s.binary {
-		secret, input = map[string]any{"name": "host-key", "key": "", "sopsFile": encrypted, "format": "binary"}, "binary"
-	} else {
-		content = marshal(t, map[string]string{"host-key": string(content)})
-	}
-	writeFile(t, plain, 0o600, content)
-	writeFile(t, encrypted, 0o600, run(t, exec.Command("go", "tool", "sops", "encrypt", "--age", "age133mje49khydwktjjyvcqssnvkmu3cfdx4fdmq3pna9yzd6p6gd8sg7pg6r",
-		"--input-type", input, "--output-type", "json", plain)))
-	age, err := filepath.Abs(assets + "age-keys.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, manifest, 0o600, marshal(t, map[string]any{
-		"version": 1, "ageKeyFile": age, "secrets": []any{secret},
-		"entries": []any{map[string]any{"path": hostKeyPath, "secret": "host-key", "mode": mode}},
-	}))
-	args := append([]string{"append", "--manifest", manifest, "--state", filepath.Join(dir, "state")}, options...)
-	_, err = vm.Output(exec.Command(program(t, "sops-initrd"), append(args, "--", image)...))
-	return err
-}
-
-func marshal(t *testing.T, v any) []byte {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return provide(t, image, hostKeyPath, mode, s.store(t, key), s.binary, options...)
 }
 
 // stageOne is an initrd with the server, which opens the disk with a passphrase that somebody sends, and goes on there.
@@ -161,8 +128,8 @@ ip link set eth0 up
 mkfifo /run/passphrase
 `+s.run+` &
 server=$!
-sleep 1
-kill -0 $server || { echo "the server did not stay"; finish; }
+while kill -0 $server 2>/dev/null && ! cat /proc/net/tcp* | grep -q ':0016 .* 0A '; do sleep 0.2; done
+kill -0 $server 2>/dev/null || { echo "the server did not stay"; finish; }
 echo LISTENING
 cat /run/passphrase | cryptsetup open --key-file - /dev/vda root && mount -t ext4 /dev/mapper/root /sysroot || { echo "the disk stays closed"; finish; }
 describe `+hostKeyPath+`

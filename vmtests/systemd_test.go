@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/initrd"
 	"sops-initrd/vmtests/vm"
 )
 
@@ -130,7 +129,9 @@ func TestLUKS_systemdStageOne(t *testing.T) {
 	t.Run("key file", func(t *testing.T) {
 		m := machine
 		m.Initrd = writeImage(t, base)
-		install(t, m.Initrd, initrd.Options{}, initrd.Entry{Path: "/.initrd-secrets/etc/luks.key", Mode: 0o400, Data: key})
+		if err := provide(t, m.Initrd, "/etc/luks.key", "0400", key, true); err != nil {
+			t.Fatal(err)
+		}
 		rep := boot(t, m)
 		expect(t, rep, map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
 	})
@@ -138,7 +139,7 @@ func TestLUKS_systemdStageOne(t *testing.T) {
 		const prompt = "Please enter passphrase for disk root"
 		m := machine
 		m.Initrd = writeImage(t, base)
-		m.Timeout = 30 * time.Second
+		m.Timeout = 90 * time.Second
 		m.Until = prompt
 		rep, err := m.Boot(t.Context())
 		if err != nil && !errors.Is(err, vm.ErrTimeout) {
