@@ -34,7 +34,8 @@ func (im *imaging) cases() []benchCase {
 		base := func() (string, error) { return im.fixture.initrd("initrd-"+size.name, size.bytes) }
 		add := func(state, about string, tools func(*target) []tool) {
 			name := "append-" + size.name + "-" + state
-			all = append(all, benchCase{name, fmt.Sprintf("%d secrets, initrd of %sB: %s", appended, size.name, about), func() ([]tool, error) {
+			about = fmt.Sprintf("%d secrets, initrd of %sB: %s", appended, size.name, about)
+			all = append(all, benchCase{name: name, about: about, long: size.bytes >= 1e9, tools: func() ([]tool, error) {
 				pristine, err := base()
 				if err != nil {
 					return nil, err

@@ -20,9 +20,9 @@ import (
 const program = "bench"
 
 // defaultLimit is how long one run may take.
-const defaultLimit = 100 * time.Second
+const defaultLimit = 150 * time.Second
 
-const usage = `usage: bench [-against PROGRAM] [-run REGEXP] [-runs N] [-limit TIME] [-update FILE] -build DIR
+const usage = `usage: bench [-against PROGRAM] [-run REGEXP] [-runs N] [-limit TIME] [-time TIME] [-update FILE] -build DIR
        bench -instructions [-programs DIR] [-run REGEXP] -build DIR
 
 Measure the programs below DIR, as "make bench" builds them, beside what does the same work today. Prints tables of these cases and
@@ -32,10 +32,11 @@ options:
   -against PROGRAM   another sops-install-secrets, measured on the same manifests
   -build DIR         where "make bench" has built the programs, and where data is kept
   -instructions      count instructions instead, of this project's programs, and print them as Go benchmarks are
-  -limit TIME        stop a run after this time (default 100s)
+  -limit TIME        stop a run after this time (default 150s)
   -programs DIR      slim programs to take instead of those of the build
   -run REGEXP        only the cases whose names match
   -runs N            runs of each tool (default 10); tools that take long have fewer
+  -time TIME         after this time begin no case any more and take no further turns (default 16m); what was measured stays
   -update FILE       put the table into FILE, between its markers
 `
 
@@ -43,7 +44,7 @@ type options struct {
 	against, build, programs, run, update string
 
 	runs         int
-	limit        time.Duration
+	limit, time  time.Duration
 	instructions bool
 }
 
@@ -58,6 +59,7 @@ func parse(args []string) (o options, match *regexp.Regexp, err error) {
 	set.BoolVar(&o.instructions, "instructions", false, "")
 	set.IntVar(&o.runs, "runs", 10, "")
 	set.DurationVar(&o.limit, "limit", defaultLimit, "")
+	set.DurationVar(&o.time, "time", defaultTime, "")
 	if err := set.Parse(args); err != nil {
 		return o, nil, err
 	}
@@ -91,7 +93,8 @@ func run(env cli.Env) int {
 	if env.Getenv(insideVariable) == "" {
 		return inside(env)
 	}
-	b := &bench{options: o, match: match, progress: env.Stderr}
+	start := time.Now()
+	b := &bench{options: o, match: match, progress: env.Stderr, start: start, deadline: start.Add(o.time)}
 	if err := prepareMachine(); err != nil {
 		return cli.Report(env, program, err)
 	}
@@ -125,8 +128,14 @@ func inside(env cli.Env) int {
 // bench is one run of everything.
 type bench struct {
 	options
-	match    *regexp.Regexp
-	progress io.Writer
+	match           *regexp.Regexp
+	progress        io.Writer
+	start, deadline time.Time
+}
+
+// tell writes a line of progress, with the time since the start.
+func (b *bench) tell(format string, args ...any) {
+	fmt.Fprintf(b.progress, "%4.0fs  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
 // runDir is where secrets are installed: a private /run.

@@ -60,19 +60,29 @@ func (b *bench) machine() string {
 // page is everything that was measured, as Markdown.
 func (b *bench) page(results []result) ([]byte, error) {
 	var page bytes.Buffer
-	fmt.Fprintf(&page, "Measured on %s. Medians of up to %d runs; × is the wall time in times of this project's.\n", b.machine(), b.runs)
+	against := ""
+	if b.against != "" {
+		against = " BENCH_AGAINST=PROGRAM"
+	}
+	fmt.Fprintf(&page, "Written by `make bench UPDATE=1%s`, measured on %s. Medians of up to %d runs; × is the wall time in times of this project's.\n",
+		against, b.machine(), b.runs)
 	writeAims(&page, results)
 	if err := b.writeSizes(&page); err != nil {
 		return nil, err
 	}
 	for _, r := range results {
-		r.write(&page)
+		r.write(&page, b.start)
 	}
 	return page.Bytes(), nil
 }
 
-func (r result) write(page *bytes.Buffer) {
-	fmt.Fprintf(page, "\n**%s**: %s\n\n", r.Name, r.About)
+// write writes the table of a case. One that was not measured in the run that began at start says when it was.
+func (r result) write(page *bytes.Buffer, start time.Time) {
+	when := ""
+	if r.Measured.Before(start.Truncate(time.Second)) {
+		when = " (measured in another run, " + r.Measured.Format("2 January 2006 15:04") + " UTC)"
+	}
+	fmt.Fprintf(page, "\n**%s**: %s%s\n\n", r.Name, r.About, when)
 	fmt.Fprintln(page, "| tool | wall ms | cpu ms | peak MiB | programs started | read KiB | written KiB | × | runs |")
 	fmt.Fprintln(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")
 	first := r.Rows[0]

@@ -15,6 +15,7 @@ type benchCase struct {
 	name  string // short, for rows and the command line
 	about string // what is done
 	tools func() ([]tool, error)
+	long  bool // it takes a minute or more, with slow tools beside ours
 }
 
 // programs are the programs that are measured.
@@ -25,14 +26,16 @@ type programs struct {
 
 // installers are the programs that install a manifest, by the name of their row.
 func (p programs) installers() []installer {
-	all := []installer{
-		{rowSlim, p.slim + "/sops-install-secrets"},
-		{rowFull, p.full + "/sops-install-secrets"},
-	}
+	all := p.own()
 	if p.against != "" {
 		all = append(all, installer{rowAgainst, p.against})
 	}
 	return all
+}
+
+// own are those of this project.
+func (p programs) own() []installer {
+	return []installer{{rowSlim, p.slim + "/sops-install-secrets"}, {rowFull, p.full + "/sops-install-secrets"}}
 }
 
 type installer struct{ row, program string }

@@ -7,12 +7,20 @@ import (
 	"time"
 )
 
-// budget is the time, of runs with all that belongs to them, after which a tool gets no more in a case.
-const budget = 20 * time.Second
+// How much time a run of everything may take, so that it ends within twenty minutes.
+const (
+	// toolBudget is the time, of runs with all that belongs to them, after which a tool gets no more turns in a case.
+	toolBudget = 10 * time.Second
+	// caseBudget is the same for all tools of a case together. Every tool has one turn, however long it takes.
+	caseBudget = 40 * time.Second
+	// defaultTime is how long after the start no case is begun any more, and a begun one has no further turns.
+	defaultTime = 16 * time.Minute
+)
 
 // result is what came of a case.
 type result struct {
 	Name, About string
+	Measured    time.Time
 	Rows        []row
 }
 
@@ -56,40 +64,33 @@ func median(all []float64) float64 {
 	return (all[middle-1] + all[middle]) / 2
 }
 
-// measure lets the tools of a case take turns.
+// measure lets the tools of a case take turns. Their order changes from turn to turn, so that none always comes after the same one.
 func (b *bench) measure(c benchCase) (result, error) {
 	tools, err := c.tools()
 	if err != nil {
 		return result{}, err
 	}
-	rows := make([]row, len(tools))
-	spent := make([]time.Duration, len(tools))
+	begin := time.Now()
+	rows, spent := make([]row, len(tools)), make([]time.Duration, len(tools))
 	for i, t := range tools {
 		rows[i].Tool = t.name
-		fmt.Fprintf(b.progress, "%s: %s\n", c.name, t.name)
-		took, err := b.once(t)
-		if errors.Is(err, errTooLong) {
+		b.tell("%s: %s", c.name, t.name)
+		// This run also fills caches and makes the first generation.
+		if rows[i].Account, err = b.count(t); errors.Is(err, errTooLong) {
 			rows[i].TooLong = b.limit
-			continue
-		}
-		if err != nil {
-			return result{}, err
-		}
-		// The first run fills caches and makes the first generation. Of a tool that takes long it counts nevertheless.
-		if took.Wall > budget/2 {
-			rows[i].Runs, spent[i] = []cost{took}, took.Wall
-		}
-		if rows[i].Account, err = b.count(t); err != nil {
+		} else if err != nil {
 			return result{}, err
 		}
 	}
-	for range b.runs {
-		for i, t := range tools {
-			if rows[i].TooLong > 0 || spent[i] >= budget || len(rows[i].Runs) == b.runs {
+	for turn := range b.runs {
+		for j := range tools {
+			i := (turn + j) % len(tools)
+			over := turn > 0 && (spent[i] >= toolBudget || time.Since(begin) >= caseBudget || time.Now().After(b.deadline))
+			if rows[i].TooLong > 0 || over {
 				continue
 			}
 			start := time.Now()
-			took, err := b.once(t)
+			took, err := b.once(tools[i])
 			if err != nil {
 				return result{}, err
 			}
@@ -97,7 +98,7 @@ func (b *bench) measure(c benchCase) (result, error) {
 			spent[i] += time.Since(start)
 		}
 	}
-	return result{c.name, c.about, rows}, nil
+	return result{c.name, c.about, time.Now().UTC().Truncate(time.Second), rows}, nil
 }
 
 // once measures one run.
@@ -112,7 +113,7 @@ func (b *bench) once(t tool) (took cost, err error) {
 // count takes the figures of a run that cannot be had while its time is taken.
 func (b *bench) count(t tool) (a account, err error) {
 	err = t.around(func() (err error) {
-		a, err = t.command.account(runDir, 2*b.limit)
+		a, err = t.command.account(runDir, b.limit)
 		return err
 	})
 	return a, err
