@@ -1,7 +1,8 @@
 // Package sopsfile reads files that sops has encrypted.
 //
 // A file is opened once and decrypted once; after that every value is a look-up. What sops knows how to do is left to it:
-// reading and writing the formats, the cipher, the message authentication code. Own is the way to the data key (local keys
+// reading and writing the formats (but for plain YAML, which is read in half the time, to the same tree), the cipher, the message
+// authentication code. Own is the way to the data key (local keys
 // before the network, a deadline for each key), the choice of values by key, and the errors: those of sops may quote
 // plaintext or authentication codes, so that none of them is passed on.
 //

@@ -95,7 +95,11 @@ func storeFor(format manifest.Format) sops.Store {
 
 func (f *File) load(data []byte) error {
 	return guard(func() (err error) {
-		f.tree, err = f.store.LoadEncryptedFile(data)
+		if f.format == manifest.YAML {
+			f.tree, err = loadYAML(data, f.store)
+		} else {
+			f.tree, err = f.store.LoadEncryptedFile(data)
+		}
 		f.tree.FilePath = f.path
 		return err
 	})

@@ -1,0 +1,101 @@
+package sopsfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/stores"
+	"go.yaml.in/yaml/v3"
+)
+
+// loadYAML reads an encrypted YAML file as sops's own store does. That one parses a file twice, the first time only to find keys
+// that stand twice, for which the parser compares each key of a map with all others: 5000 keys take as long for that as for
+// everything else together. A file of plain maps, lists and values, as sops writes them, is parsed once here, and its keys are looked up;
+// whatever else stands in a file is left to sops.
+func loadYAML(data []byte, store sops.Store) (sops.Tree, error) {
+	branch, ok := plainYAML(data)
+	if !ok {
+		return store.LoadEncryptedFile(data)
+	}
+	branches, metadata, err := stores.ExtractMetadata(sops.TreeBranches{branch}, stores.MetadataOpts{Flatten: stores.MetadataFlattenNone})
+	return sops.Tree{Branches: branches, Metadata: metadata}, err
+}
+
+// plainYAML reads a single document without comments, anchors, aliases, merges and explicit tags, whose keys are strings, each once in
+// its map; ok is false for all others.
+func plainYAML(data []byte) (branch sops.TreeBranch, ok bool) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var document, next yaml.Node
+	if decoder.Decode(&document) != nil || !errors.Is(decoder.Decode(&next), io.EOF) {
+		return nil, false
+	}
+	if document.Kind != yaml.DocumentNode || !isPlain(&document) || len(document.Content) != 1 {
+		return nil, false
+	}
+	value, ok := plainValue(document.Content[0])
+	branch, isMap := value.(sops.TreeBranch)
+	return branch, ok && isMap
+}
+
+func isPlain(n *yaml.Node) bool {
+	return n.HeadComment == "" && n.LineComment == "" && n.FootComment == "" && n.Anchor == "" && n.Style&yaml.TaggedStyle == 0
+}
+
+// Short tags of values, as the parser finds them.
+const (
+	stringTag  = "!!str"
+	integerTag = "!!int"
+	floatTag   = "!!float"
+	booleanTag = "!!bool"
+	nullTag    = "!!null"
+)
+
+// plainValue makes what sops's store makes of a node.
+func plainValue(n *yaml.Node) (value any, ok bool) {
+	if !isPlain(n) {
+		return nil, false
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		return plainMap(n)
+	case yaml.SequenceNode:
+		var list []any // nil when empty, as in sops
+		for _, item := range n.Content {
+			v, ok := plainValue(item)
+			if !ok {
+				return nil, false
+			}
+			list = append(list, v)
+		}
+		return list, true
+	case yaml.ScalarNode:
+		switch n.Tag {
+		case stringTag:
+			return n.Value, true
+		case integerTag, floatTag, booleanTag, nullTag:
+			return value, n.Decode(&value) == nil
+		}
+	case yaml.DocumentNode, yaml.AliasNode:
+	}
+	return nil, false
+}
+
+func plainMap(n *yaml.Node) (any, bool) {
+	branch := make(sops.TreeBranch, 0, len(n.Content)/2)
+	seen := make(map[string]bool, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if key.Kind != yaml.ScalarNode || key.Tag != stringTag || !isPlain(key) || seen[key.Value] {
+			return nil, false
+		}
+		seen[key.Value] = true
+		value, ok := plainValue(n.Content[i+1])
+		if !ok {
+			return nil, false
+		}
+		branch = append(branch, sops.TreeItem{Key: key.Value, Value: value})
+	}
+	return branch, true
+}
