@@ -72,10 +72,11 @@ func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *
 	if err != nil {
 		return nil, fmt.Errorf("read the live generation: %w", err)
 	}
+	stays := make(map[string]bool, len(p.items))
 	for _, it := range p.items {
-		files = slices.DeleteFunc(files, func(name string) bool { return name == it.file })
+		stays[it.file] = true
 	}
-	p.removed = files
+	p.removed = slices.DeleteFunc(files, func(name string) bool { return stays[name] })
 	return p, nil
 }
 
