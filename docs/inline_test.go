@@ -28,7 +28,7 @@ type grammar struct {
 // external are programs that are not here to be asked, with the subcommands and flags that the documentation uses. Where each
 // is read: nixos-rebuild-ng's parser in nixpkgs; the manuals of Nix 2.8 to 2.31; src/command/apply.rs of colmena (5bf4ce6);
 // src/cli.rs of deploy-rs (d5eff7f); the README of morph (a529f37); nixops/args.py of NixOps (fd4b8031); src/nixos-anywhere.sh
-// (91fc9b7). A new use has to be looked up there, and is then added here.
+// (91fc9b7); cmd/tailscaled and cmd/tailscale/cli of tailscale 1.94. A new use has to be looked up there, and is then added here.
 var external = map[string]struct{ commands, flags string }{
 	"age-keygen":              {"", "-o -y"},
 	"colmena":                 {"apply", ""},
@@ -44,6 +44,9 @@ var external = map[string]struct{ commands, flags string }{
 	"nixos-rebuild":           {"switch boot test", "--flake --target-host --build-host --sudo --use-remote-sudo --rollback"},
 	"perf":                    {"record", "-e -g"},
 	"switch-to-configuration": {"switch boot test dry-activate", ""},
+	"ssh":                     {"", "-p -t"},
+	"tailscale":               {"status up", "--socket --hostname --advertise-tags"},
+	"tailscaled":              {"", "--tun --state --socket"},
 	"valgrind":                {"", "--tool"},
 	"zstd":                    {"", "-19"},
 	"rm":                      {"", "-r"},
@@ -51,18 +54,19 @@ var external = map[string]struct{ commands, flags string }{
 }
 
 // readersFiles have names like files of this repository, and are in the reader's.
-var readersFiles = map[string]bool{"nix/sources.json": true, "modules/services.nix": true, "modules/users.nix": true}
+var readersFiles = map[string]bool{"nix/sources.json": true, "modules/services.nix": true, "modules/users.nix": true, "nixos/N-default/": true}
 
 // phrases look like commands and are none.
 var phrases = map[string]bool{
 	"area: effect": true, "operation object: cause": true, "program: error: what: why": true,
-	"experimental-features = nix-command flakes": true,
+	"experimental-features = nix-command flakes": true, "not wanted": true, "boot.c": true,
 }
 
 // nixosOptions are the options of NixOS, and of the tools of how-to/deploy.md and the migrations, that are named in sentences.
 var nixosOptions = []string{
 	"age.identityPaths", "age.secrets", // ryantm/agenix, modules/age.nix
 	"boot.initrd.availableKernelModules", "boot.initrd.network.ssh.hostKeys", "boot.initrd.secrets", "boot.initrd.systemd.network",
+	"boot.loader.external", "boot.loader.initScript",
 	"deployment.keys", "deployment.secrets", // colmena and NixOps; morph
 	"fileSystems", "system.build.initialRamdiskSecretAppender", "users.mutableUsers",
 }

@@ -13,6 +13,7 @@ let
 in
 {
   options = {
+    boot.initrd.systemd.storePaths = option (types.listOf types.singleLineStr) [ ];
     boot.initrd.systemd.network.networks = option (types.attrsOf types.anything) { };
     services.buildkite-agents = option (types.attrsOf types.anything) { };
     boot.initrd.availableKernelModules = option (types.listOf types.str) [ ];

@@ -87,6 +87,7 @@ let
       "statix"
       "sops"
       "systemd"
+      "tailscale"
     ] (name: derivation name { })
     // {
       inherit lib writeTextFile buildGoModule;
