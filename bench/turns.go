@@ -91,6 +91,10 @@ func (b *bench) measure(c benchCase) (result, error) {
 			}
 			start := time.Now()
 			took, err := b.once(tools[i])
+			if errors.Is(err, errTooLong) {
+				rows[i].TooLong = b.limit
+				continue
+			}
 			if err != nil {
 				return result{}, err
 			}

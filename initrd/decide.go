@@ -21,6 +21,7 @@ type decision struct {
 	segment []byte // nil for none
 	whole   bool   // the image holds a whole segment of ours, which overwriting would put at risk
 	prefix  bool   // what is kept is the beginning of the image as it is: the rest can be overwritten
+	vouched bool   // that the image begins with the base a segment of ours says, and its ends; the rest was not compared
 	wipe    bool   // in place, on a file system that may not write in order what truncating changes
 }
 
@@ -112,7 +113,7 @@ func (j *job) againstBase(d *decision) error {
 	if same, err := j.sameAsNow(d, in); err != nil || same {
 		return err
 	}
-	equal, err := commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+	equal, err := j.equalToBase(d, in)
 	if err != nil {
 		return err
 	}
@@ -139,13 +140,42 @@ func (j *job) againstBase(d *decision) error {
 			return err
 		}
 		if !torn {
-			return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, nor that base with something behind it: they differ at offset %d",
-				j.image, j.Base, equal)
+			return j.otherBase(equal)
 		}
 		d.retain(j.file)
 		d.prefix, d.Action, d.Cut = true, Repaired, d.OldSize
 	}
 	return j.finish(d)
+}
+
+// equalToBase returns how many bytes at the beginning of the image are those of the base. Where a whole segment of ours says that it was
+// put behind as many bytes, their ends are compared and the middle is not read: the new image is written from the base anyway.
+func (j *job) equalToBase(d *decision, in *Installed) (int64, error) {
+	if in != nil && in.Whole && in.Base == j.baseLen {
+		same, err := sameEnds(j.file, j.base, j.baseLen)
+		if err != nil || same {
+			d.vouched = true
+			return j.baseLen, err
+		}
+	}
+	return commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+}
+
+// compareVouched compares what equalToBase did not, before a base that the image has is kept.
+func (j *job) compareVouched(d *decision) error {
+	if !d.vouched {
+		return nil
+	}
+	equal, err := commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+	if err == nil && equal < j.baseLen {
+		err = j.otherBase(equal)
+	}
+	return err
+}
+
+func (j *job) otherBase(equal int64) error {
+	return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, nor that base with something behind it: they differ at offset %d",
+		j.image, j.Base, equal)
 }
 
 // sameAsNow finishes the decision and reports whether the image is already so. Of a base no more than its ends are read.

@@ -26,7 +26,8 @@ const (
 // Options of Install, Plan and Remove. The zero value is usable.
 type Options struct {
 	// Base names the pristine initrd that the image was made from by the boot loader; "" when it is not known. It is compared
-	// with the image, and everything that the image holds behind it is cut, whoever put it there.
+	// with the image, and everything that the image holds behind it is cut, whoever put it there. Where the image ends in a whole
+	// segment of ours, which says how long the base before it is, no more than the ends of the base are compared.
 	Base string
 	// AllowInPlace lets the end of the image be overwritten where the file system has no room for a second copy and the image
 	// holds a whole segment. A power cut at that moment leaves the image with a segment that the kernel passes over, until the next run.

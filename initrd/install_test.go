@@ -372,3 +372,35 @@ func TestInstall_new_file_is_private_whatever_the_umask(t *testing.T) {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
 	}
 }
+
+// An image whose segment says what base it has is not read as a whole: damage in the middle of it is mended with the new image, which is
+// written from the base. Where the image's own copy of the base is to be kept, it is compared first.
+func TestInstall_vouchedBase(t *testing.T) {
+	t.Parallel()
+	base := append(newc(rec{"f", typeRegular | 0o644, string(noise(1, 1<<20))}), make([]byte, 3)...)
+	s, next := mustSegment(t, secrets("a"), Digest{1}), mustSegment(t, secrets("b"), Digest{2})
+	image := join(t, base, s)
+	image[len(base)/2] ^= 1
+
+	b := newBoot(t, image)
+	o := b.withBase(base)
+	if res, err := Install(b.image, next, o); err != nil || res.Action != Replaced {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if !bytes.Equal(readFile(t, b.image), join(t, base, next)) {
+		t.Error("the new image is not made from the base")
+	}
+
+	b = newBoot(t, image)
+	o = b.withBase(base)
+	o.AllowInPlace = true
+	o.layer = fullLayer{Layer: osLayer(), capacity: int64(len(image)) + 4096}
+	b.fails(next, o, fmt.Sprintf("they differ at offset %d", len(base)/2))
+
+	whole := join(t, base, s)
+	b = newBoot(t, whole)
+	o.Base = b.withBase(base).Base
+	if res, err := Install(b.image, next, o); err != nil || !res.InPlace {
+		t.Fatalf("%+v, %v", res, err)
+	}
+}

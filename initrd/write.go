@@ -92,6 +92,9 @@ func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) e
 	if need := d.needInPlace(space); need > space.Free {
 		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: why.cause}
 	}
+	if err := j.compareVouched(d); err != nil {
+		return err
+	}
 	d.beInPlace(j.image, space)
 	return nil
 }
