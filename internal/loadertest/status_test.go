@@ -33,6 +33,7 @@ func systems(out, state string) int {
 func TestStatus(t *testing.T) {
 	sopsInitrd, sops := programs(t)
 	var shown strings.Builder
+	_, documented, _ := section(t, "status")
 	for _, l := range Loaders() {
 		if !*long && !*update && (l == Loader(SystemdBootOld{}) || l == Loader(Limine{Pads: true})) {
 			continue // another loader has a menu of the same form
@@ -46,7 +47,11 @@ func TestStatus(t *testing.T) {
 		if status != 0 || systems(out, "whole") != 3 || strings.Contains(out, "no entry loads") {
 			t.Errorf("%s: exit status %d:\n%s", l.Name(), status, out)
 		}
-		fmt.Fprintf(&shown, "# %s\n%s\n", l.Name(), anonymous(w, out))
+		part := fmt.Sprintf("# %s\n%s", l.Name(), anonymous(w, out))
+		shown.WriteString(part + "\n")
+		if !*update && !strings.Contains(documented, part) {
+			t.Errorf("%s does not have this (-update rewrites it):\n%s", page, part)
+		}
 
 		// A file of the host changes: the entry of that generation is stale, the others are not.
 		if err := ours.Rotate(w, w.Default, map[string]string{hostFile + "-credential": "changed"}); err != nil {

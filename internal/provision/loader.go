@@ -109,7 +109,11 @@ func (o Options) try(ctx context.Context, s System) (kept string, err error) {
 	}
 	image := filepath.Join(o.ownDir(), imageName(s)) // with the name under which an earlier one is found
 	options := o.Hook
+	if _, err := os.Stat(s.initrd()); err == nil {
+		options.Base = s.initrd() // as the appender has it
+	}
 	if o.Kind == bootmenu.Limine {
+		options.Base = ""
 		options.Enclose, options.Installed = true, o.limineKernels()
 		image = filepath.Join(os.TempDir(), "tmp00000000"+s.Name()+"-secrets")
 	}

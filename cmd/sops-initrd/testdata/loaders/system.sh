@@ -1,4 +1,4 @@
-# system.sh NAME BASE VALUE RECIPIENT KEYFILE: a NixOS system in the store, as this project's module makes one
+# system.sh NAME BASE VALUE RECIPIENT KEYFILE: a NixOS system in the store, as this project's module makes one. Its appender has the options $OPTIONS.
 cd $WORK
 mkdir -p base store/$1
 for b in A B; do [ -e base/$b ] || echo "$b: an initrd, compressed" | gzip -n > base/$b; done
@@ -15,6 +15,6 @@ cat > store/$1/append/manifest.json <<END
 END
 cat > store/$1/append/bin/append-initrd-secrets <<END
 #!/bin/sh
-exec sops-initrd append --manifest $WORK/store/$1/append/manifest.json --base $WORK/store/$1/initrd --state $WORK/state -- "\$1"
+exec sops-initrd append --manifest $WORK/store/$1/append/manifest.json --base $WORK/store/$1/initrd --state $WORK/state $OPTIONS -- "\$1"
 END
 chmod +x store/$1/append/bin/append-initrd-secrets
