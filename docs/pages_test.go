@@ -135,6 +135,37 @@ func TestHowTo(t *testing.T) {
 	}
 }
 
+// A decision says what the situation was, what was decided, and what follows, and its list has it by its title.
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	all, err := filepath.Glob("decisions/0*.md")
+	if err != nil || len(all) < 20 {
+		t.Fatalf("%d decisions: %v", len(all), err)
+	}
+	index, err := os.ReadFile("decisions/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headings := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	for _, page := range all {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range headings.FindAllStringSubmatch(string(data), -1) {
+			got = append(got, m[1])
+		}
+		if len(got) != 4 || got[1] != "Situation" || got[2] != "Decision" || got[3] != "Consequences" {
+			t.Errorf("%s: headings %q", page, got)
+			continue
+		}
+		if !strings.Contains(string(index), "["+got[0]+"]("+filepath.Base(page)+")") {
+			t.Errorf("decisions/README.md does not have %s by its title", page)
+		}
+	}
+}
+
 // Every message that troubleshooting has an entry for is printed by a transcript of that entry, which TestPages plays.
 func TestTroubleshooting(t *testing.T) {
 	t.Parallel()
