@@ -1,4 +1,6 @@
 {
   sops.gnupg.home = "/var/lib/sops";
   sops.gnupg.sshKeyPaths = [ ];
+
+  sops.secrets.from-gnupg.sopsFile = ../secrets/gnupg.yaml;
 }
