@@ -178,7 +178,21 @@ func (h nixosHost) root(t *testing.T, key string) string {
 `+h.Activation[1]))
 	tree.File("/init", 0o755, []byte(vm.Prelude+`
 describe /run/secrets | sed 's/^RESULT /RESULT before:/'
+# Somebody who reads all the time a secret that is there before and after.
+(
+  reads=0 missed=0
+  while [ ! -e /run/activated ]; do
+    reads=$((reads+1))
+    [ -e /run/secrets/initrd-ssh-key ] || missed=$((missed+1))
+  done
+  [ $reads -gt 100 ] || missed="unknown: $reads reads only"
+  echo "$missed" > /run/missed
+) &
+reader=$!
 if /activate; then result activation ok "exit status 0"; else result activation fail "exit status $?"; fi
+touch /run/activated
+wait $reader
+result missed ok "$(cat /run/missed)"
 for p in /run/secrets/luks /run/secrets/initrd-ssh-key /run/secrets/nested/test/file /run/secrets/rendered/app.conf /run/secrets-for-users/test_key; do describe "$p"; done
 result link-/run/secrets ok "$(readlink /run/secrets)"
 result link-/var/lib/app/password ok "$(readlink /var/lib/app/password)"
@@ -228,6 +242,7 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 		"before:/run/secrets":                    "dir 755 0 0", // what stage 1 left
 		"before-users":                           "passwords are there",
 		"activation":                             "exit status 0",
+		"missed":                                 "0",
 		"link-/run/secrets":                      "/run/secrets.d/1",
 		"/run/secrets/luks":                      "missing", // needed in the initrd only
 		"/run/secrets/initrd-ssh-key":            regular(0o400, 0, 0, []byte(value("initrd-ssh-key"))),

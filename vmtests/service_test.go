@@ -197,7 +197,7 @@ const systemdAppend = "rw fsck.mode=skip systemd.show_status=0 systemd.log_targe
 // systemd there; users and services get their secrets; the next switches restart and reload who has to see what changed.
 func TestNixOS_fromSwitchToService(t *testing.T) {
 	kernel := testKernel(t)
-	need(t, "bash", "cryptsetup", "mkfs.ext4", "debugfs", "zstd")
+	need(t, "bash", "cryptsetup", "mkfs.ext4", "mkfs.vfat", "mcopy", "debugfs", "zstd")
 	const (
 		hash     = "$6$initrd$" + "kCmvSmpS0pHTbqLRtcRjyD6kMkOTmXFMQwDBqqPjYHFM5CWqTUAl5nk3gBUoyjzcQw2DS6SXTDHzqmFvBtQ1r1"
 		tunnel   = "WLfKjKwjDTPzm2HgTRuKSBCBJ7qbBSPBPKz8ilvUqUg="
@@ -213,7 +213,7 @@ func TestNixOS_fromSwitchToService(t *testing.T) {
 	third, _ := generation(t, 3, file, map[string]string{`["initrd-ssh-key"]`: lateKey})
 	value := secretsOf(t, file)
 
-	stageOne := first.systemdStageOne(t, kernel)
+	stageOne := first.systemdStageOne(t, kernel, "vfat", "nls_cp437", "nls_ascii") // for the boot partition
 	stageOne.File("/etc/crypttab", 0o600, []byte("root /dev/vda "+first.LUKSKeyFile+" luks,x-initrd.attach\n"))
 	stageOne.File("/etc/fstab", 0o644, []byte("/dev/vdb /sysroot/nix ext4 ro\n"))
 	base := compress(t, "zstd", archive(t, stageOne))
@@ -240,7 +240,7 @@ search wireguard `+encode(tunnel)+`
 search installed `+encode(password)+`
 result failed ok "$(systemctl list-units --failed --no-legend --plain | cut -d' ' -f1 | tr '\n' ' ')"
 
-mount -t ext4 /dev/vdc /boot
+mount -t vfat -o umask=0077 /dev/vdc /boot
 invocations > /run/before
 if switch-to-configuration 2; then result switch-2 ok "exit status 0"; else result switch-2 fail "exit status $?"; fi
 umount /boot
@@ -273,7 +273,7 @@ describe /run/nixos/activation-restart-list
 	}
 	var content vm.Tree
 	content.File("/initrd", 0o600, data)
-	if err := vm.MakeExt4(t.Context(), &content, bootDisk, 64); err != nil {
+	if err := vm.MakeFAT(t.Context(), &content, bootDisk, 64); err != nil {
 		t.Fatal(err)
 	}
 	machine := vm.Machine{
@@ -324,7 +324,7 @@ describe /run/nixos/activation-restart-list
 	}
 
 	// What the switch left for the next boot.
-	run(t, exec.Command("debugfs", "-R", "dump /initrd "+image, bootDisk))
+	run(t, exec.Command("mcopy", "-n", "-o", "-i", bootDisk, "::/initrd", image))
 	if data, err = os.ReadFile(image); err != nil {
 		t.Fatal(err)
 	}
