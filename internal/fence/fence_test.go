@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -53,6 +54,59 @@ func load(t *testing.T) map[string]pkg {
 		t.Fatalf("go list named %d packages only", len(all))
 	}
 	return all
+}
+
+// TestLayers compares the table of CONTRIBUTING.md with the packages: all are in it, and none imports one of a row above its own.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(data), "```text\n")
+	table, rest, _ := strings.Cut(table, "```\n")
+	layer := map[string]int{}
+	rows := 0
+	for line := range strings.Lines(table) {
+		rows++
+		names, _, _ := strings.Cut(strings.TrimSpace(line), "  ")
+		for name := range strings.SplitSeq(names, ", ") {
+			layer[name] = rows
+		}
+	}
+	_, tests, _ := strings.Cut(rest, "For tests and builds only: ")
+	tests, _, _ = strings.Cut(tests, ".\n")
+	for name := range strings.SplitSeq(tests, ", ") {
+		layer[strings.Trim(name, "`")] = 0 // may import all
+	}
+	found := map[string]bool{}
+	for path, p := range load(t) {
+		name, ok := strings.CutPrefix(path, module+"/internal/")
+		if name, _, _ = strings.Cut(name, "/"); !ok || name == "deps" {
+			continue
+		}
+		found[name] = true
+		of, ok := layer[name]
+		if !ok {
+			t.Errorf("CONTRIBUTING.md does not say where internal/%s belongs", name)
+			continue
+		}
+		for _, dep := range p.Imports {
+			below, ok := strings.CutPrefix(dep, module+"/internal/")
+			if below, _, _ = strings.Cut(below, "/"); !ok || below == name || of == 0 {
+				continue
+			}
+			// In the lowest row cli, pattern and atomicfile are there for the others.
+			if layer[below] < of || layer[below] == of && of != rows {
+				t.Errorf("internal/%s imports internal/%s, which stands above it or beside it in CONTRIBUTING.md", name, below)
+			}
+		}
+	}
+	for name := range layer {
+		if !found[name] {
+			t.Errorf("CONTRIBUTING.md names internal/%s, which is not there", name)
+		}
+	}
 }
 
 func TestImports(t *testing.T) {
