@@ -142,7 +142,7 @@ in
         - `extlinux`: {file}`extlinux/extlinux.conf`;
         - `refind`: {file}`efi/refind/refind.conf`;
         - `raspberrypi`: what a Raspberry Pi's firmware loads;
-        - `efi-boot-stub`: {file}`efi/nixos/generation-*-startup.nsh`;
+        - `efi-boot-stub`: boot entries of the firmware that start the kernel directly, {file}`efi/nixos/generation-*-startup.nsh`;
         - `listed`: anything else. The program lists what it installed in {file}`sops-initrd.json` in the boot directory:
           `{"version": 1, "entries": [{"title": "…", "system": "/nix/store/…", "image": "path"}]}`. Each image is a copy of that
           system's initrd, below the boot directory and shared with no other system. The secrets are put into it.

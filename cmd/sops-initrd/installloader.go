@@ -27,7 +27,8 @@ KIND is how that menu is written:
   refind         efi/refind/refind.conf
   systemd-boot   loader/entries/*.conf of the Boot Loader Specification
   raspberrypi    what a Raspberry Pi's firmware loads: initrd and cmdline.txt, and directories or records of generations
-  efi-boot-stub  efi/nixos/generation-*-startup.nsh, for the shell of the firmware
+  efi-boot-stub  boot entries of the firmware that start the kernel directly (made with efibootmgr), and scripts for the
+                 firmware's shell, efi/nixos/generation-*-startup.nsh
   listed         sops-initrd.json in the boot directory, written by INSTALLER: {"version": 1, "entries": [{"title": "…",
                  "system": "/nix/store/…", "image": "path"}]}, each image below the boot directory and that of one system only
   limine         limine/limine.conf
@@ -59,6 +60,7 @@ not run. Older systems that lack theirs are warnings.`,
 	}
 	c.Flags().StringVar(&kind, "loader", "", "`kind` of the boot loader, see above")
 	bootFlag(c, &o.Boots)
+	variablesFlag(c, &o.Variables)
 	c.Flags().StringVar(&o.Hook.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
 	noKeyFlag(c, &o.Hook.SkipNoKey)
 	required(c, "loader", "state")
@@ -88,6 +90,10 @@ func whyNot(kind bootmenu.Kind) string {
 
 func bootFlag(c *cobra.Command, boots *[]string) {
 	c.Flags().StringArrayVar(boots, "boot", []string{"/boot"}, "`directory` where the boot loader's partition is mounted; may be given several times")
+}
+
+func variablesFlag(c *cobra.Command, variables *string) {
+	c.Flags().StringVar(variables, "efivars", bootmenu.VariablesDir, "`directory` where the variables of the firmware are, whose boot entries can start a kernel directly")
 }
 
 func checkBoots(c *cobra.Command, boots []string) error {

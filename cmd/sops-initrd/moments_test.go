@@ -38,7 +38,7 @@ func (m moments) sh(args ...string) {
 // installer is install-loader for these generations, the last of which is the default.
 func (m moments) installer(generations ...string) []string {
 	fallback := filepath.Join("store", generations[len(generations)-1])
-	args := append([]string{program, "install-loader", "--loader", m.loader, "--boot", m.path("boot"), "--state", m.path("state"), "--", "sh"}, m.script...)
+	args := append([]string{program, "install-loader", "--loader", m.loader, "--boot", m.path("boot"), "--efivars", m.path("efivars"), "--state", m.path("state"), "--", "sh"}, m.script...)
 	return append(append(args, generations...), fallback)
 }
 
@@ -113,7 +113,7 @@ var values = map[string]string{"g1": "first", "g2": "second", "g3": "third"}
 // check wants every entry's initrd to be there, with the secrets of its own system or none. all wants them to have theirs.
 func (m moments) check(when string, all bool) {
 	m.Helper()
-	status, err := provision.Look([]string{m.path("boot")}, hook.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
+	status, err := provision.Look([]string{m.path("boot")}, m.path("efivars"), hook.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
 	if err != nil {
 		m.Fatalf("%s: %v", when, err)
 	}

@@ -16,12 +16,13 @@ import (
 func statusCommand(e cli.Env) *cobra.Command {
 	o := hookOptions(e)
 	var boots []string
+	var variables string
 	var asJSON, asMetrics, clean bool
 	c := &cobra.Command{
 		Use:   "status [--boot DIRECTORY]…",
 		Short: "Show what the installed boot loader can boot, and with which secrets",
 		Long: `status reads the menus of systemd-boot, lanzaboote and unified kernel images, GRUB, limine, extlinux, rEFInd, a Raspberry Pi's firmware
-and EFI shell scripts in the boot directory, and lists of other loaders (see install-loader). For each entry it says whether its initrd has the secrets of its system: "whole" (and compared with the system's
+and EFI shell scripts in the boot directory, the boot entries of the firmware, and lists of other loaders (see install-loader). For each entry it says whether its initrd has the secrets of its system: "whole" (and compared with the system's
 manifest, without any key), "stale", "missing", "damaged", "unknown" version, "not wanted", or "gone" when the system is not in
 the store any more. It also lists files with secrets that no entry loads.
 
@@ -43,7 +44,7 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 			if err := checkBoots(c, boots); err != nil {
 				return err
 			}
-			s, err := provision.Look(boots, *o)
+			s, err := provision.Look(boots, variables, *o)
 			if err != nil {
 				return err
 			}
@@ -65,6 +66,7 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 		},
 	}
 	bootFlag(c, &boots)
+	variablesFlag(c, &variables)
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&asMetrics, "prometheus", false, "print metrics for the textfile collector of Prometheus' node exporter")
 	c.Flags().BoolVar(&clean, "clean", false, "remove files with secrets that no entry loads")

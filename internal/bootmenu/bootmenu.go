@@ -12,9 +12,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"sops-initrd/internal/pattern"
 )
 
 // Kind is a boot loader, or rather the form of its menu.
@@ -75,7 +76,7 @@ var patterns = map[Kind][]string{
 }
 
 // initOf finds the system that kernel parameters start.
-var initOf = regexp.MustCompile(`(?:^|[\s"])init=(\S+)/init(?:[\s"]|$)`)
+var initOf = pattern.New(`(?:^|[\s"])init=(\S+)/init(?:[\s"]|$)`)
 
 // Read reads the menu of one kind. The error is fs.ErrNotExist when there is none of that kind.
 func Read(kind Kind, boot string) (*Menu, error) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -369,4 +370,65 @@ func image(t *testing.T, sections map[string]string) string {
 	}
 	b.Write(data)
 	return b.String()
+}
+
+// variable is a boot entry of the firmware, as efivarfs shows it. Its device path is only the end of one.
+func variable(description, parameters string) string {
+	b := []byte("\x07\x00\x00\x00\x01\x00\x00\x00\x04\x00")
+	for _, unit := range utf16.Encode([]rune(description + "\x00")) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
+	}
+	b = append(b, 0x7f, 0xff, 4, 0)
+	for _, unit := range utf16.Encode([]rune(parameters)) {
+		b = binary.LittleEndian.AppendUint16(b, unit)
+	}
+	return string(b)
+}
+
+func TestAddVariables(t *testing.T) {
+	t.Parallel()
+	const guid = "-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	long := "init=/nix/store/ccc/init initrd=" + strings.Repeat(`\a-directory`, 20) + `\bbb quiet ü`
+	vars := boot(t, map[string]string{
+		"Boot0000" + guid:         variable("Firmware's own", "\x01\x02"),
+		"Boot0001" + guid:         variable("NixOS 7 Generation", long),
+		"Boot000A" + guid:         variable("NixOS 6 Generation", `init=/nix/store/ddd/init initrd=\efi\nixos\bbb`+"\x00"),
+		"Boot000B" + guid:         variable("two initrds", `init=/nix/store/eee/init initrd=\one initrd=\two`),
+		"Boot000C" + guid:         "short",
+		"Boot000D" + guid:         "\x07\x00\x00\x00\x01\x00\x00\x00\xff\xff" + "x\x00\x00\x00",
+		"Boot0001" + guid + ".x":  "",
+		"BootOrder" + guid:        variable("x", "init=/nix/store/fff/init"),
+		"Boot0002-another-vendor": variable("x", "init=/nix/store/fff/init"),
+	})
+	dir := t.TempDir()
+	m := &Menu{Kind: EFIStub, Boot: dir}
+	if err := m.AddVariables(vars); err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for _, e := range m.Entries {
+		titles = append(titles, e.Title+" "+e.Toplevel)
+	}
+	if d := cmp.Diff([]string{"NixOS 7 Generation /nix/store/ccc", "NixOS 6 Generation /nix/store/ddd", "two initrds /nix/store/eee"}, titles); d != "" {
+		t.Fatalf("-want +got:\n%s", d)
+	}
+	image := filepath.Join(dir, "sops-initrd", "x")
+	if err := m.SetInitrds(map[int]string{0: image, 1: image}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"Boot0001": variable("NixOS 7 Generation", `init=/nix/store/ccc/init initrd=\sops-initrd\x quiet ü`),
+		"Boot000A": variable("NixOS 6 Generation", `init=/nix/store/ddd/init initrd=\sops-initrd\x`+"\x00"),
+	} {
+		if got, err := os.ReadFile(filepath.Join(vars, name+guid)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+		}
+	}
+	if err := m.SetInitrds(map[int]string{2: image}); err == nil {
+		t.Error("an entry with two initrds was changed")
+	}
+	none := &Menu{Kind: EFIStub, Boot: dir}
+	if err := none.AddVariables(filepath.Join(dir, "none")); err != nil || len(none.Entries) > 0 {
+		t.Errorf("without variables: %v, %d entries", err, len(none.Entries))
+	}
 }

@@ -4,16 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"sops-initrd/internal/atomicfile"
+	"sops-initrd/internal/pattern"
 )
 
 // SetInitrds makes entries load other initrds, in place of their last: by the index of an entry, the path on this host. The menu's files are replaced as
 // wholes, one after the other; on error those before it are changed. The loader must have a form in which an entry names one
-// initrd, or each in a line of its own: extlinux, rEFInd, Boot Loader Specification, the records of a Raspberry Pi's older generations, EFI shell scripts.
+// initrd, or each in a line of its own: extlinux, rEFInd, Boot Loader Specification, the records of a Raspberry Pi's older generations, EFI shell scripts and the
+// firmware's boot entries.
 func (m *Menu) SetInitrds(initrds map[int]string) error {
 	files := make(map[string]map[int]string) // by line
 	for i, initrd := range initrds {
@@ -69,12 +70,20 @@ func (m *Menu) menuPath(file, name string) (string, error) {
 
 var (
 	// initrdValue is the last word of a line that names an initrd.
-	initrdValue = regexp.MustCompile(`\S+\s*$`)
+	initrdValue = pattern.New(`\S+\s*$`)
 	// initrdParameter is the parameter with which the kernel's own EFI loader is told of one.
-	initrdParameter = regexp.MustCompile(`(^|\s)initrd=(\S+)`)
+	initrdParameter = pattern.New(`(^|\s)initrd=(\S+)`)
 )
 
+// withInitrd names another initrd in kernel parameters.
+func withInitrd(parameters, initrd string) string {
+	return initrdParameter().ReplaceAllString(parameters, "${1}initrd="+strings.ReplaceAll(initrd, "$", "$$"))
+}
+
 func (m *Menu) rewrite(file string, lines map[int]string) error {
+	if strings.HasSuffix(file, variableGUID) {
+		return rewriteVariable(file, lines[0])
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
@@ -86,9 +95,9 @@ func (m *Menu) rewrite(file string, lines map[int]string) error {
 	text := strings.Split(string(data), "\n")
 	for n, initrd := range lines {
 		if m.Kind == EFIStub {
-			text[n] = initrdParameter.ReplaceAllString(text[n], "${1}initrd="+strings.ReplaceAll(initrd, "$", "$$"))
+			text[n] = withInitrd(text[n], initrd)
 		} else {
-			text[n] = initrdValue.ReplaceAllLiteralString(text[n], initrd)
+			text[n] = initrdValue().ReplaceAllLiteralString(text[n], initrd)
 		}
 	}
 	changed := strings.Join(text, "\n")

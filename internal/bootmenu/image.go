@@ -24,7 +24,7 @@ func (m *Menu) image(file string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	init := initOf.FindStringSubmatch(cmdline)
+	init := initOf().FindStringSubmatch(cmdline)
 	if init == nil {
 		return nil, nil
 	}

@@ -45,7 +45,7 @@ func (p *parser) take(n int, line string) {
 			p.current.Title = quoted(rest)
 			return
 		}
-		if word == "module" && initOf.MatchString(rest) { // below Xen the kernel is the first module
+		if word == "module" && initOf().MatchString(rest) { // below Xen the kernel is the first module
 			word = "linux"
 		}
 		p.field(n, word, rest, map[string]string{"linux": "options", "initrd": "initrd", "module": "initrd"})
@@ -60,7 +60,7 @@ func (p *parser) take(n int, line string) {
 	case EFIStub:
 		p.open()
 		p.field(n, "options", line, map[string]string{"options": "options"})
-		for _, m := range initrdParameter.FindAllStringSubmatch(line, -1) {
+		for _, m := range initrdParameter().FindAllStringSubmatch(line, -1) {
 			p.initrds(n, m[2])
 		}
 		p.current.Title = strings.TrimSuffix(path.Base(p.file), "-startup.nsh")
@@ -84,7 +84,7 @@ func (p *parser) field(n int, word, rest string, names map[string]string) {
 	case "title":
 		p.current.Title = rest
 	case "options":
-		if m := initOf.FindStringSubmatch(rest); m != nil {
+		if m := initOf().FindStringSubmatch(rest); m != nil {
 			p.current.Toplevel = m[1]
 		}
 	case "initrd":

@@ -28,7 +28,7 @@ func (m *Menu) raspberryPi(file string) ([]Entry, error) {
 		}
 		return m.record(strings.TrimSpace(string(data)), filepath.Join(dir, generation+"-initrd"), generation)
 	}
-	init := initOf.FindStringSubmatch(string(data))
+	init := initOf().FindStringSubmatch(string(data))
 	if init == nil || strings.Contains(filepath.Base(dir), ".tmp.") || strings.Contains(filepath.Base(dir), ".bkp.") {
 		return nil, nil // somebody else's, or what an interrupted installer left and the next one removes
 	}

@@ -10,11 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"sops-initrd/internal/bootmenu"
 	"sops-initrd/internal/hook"
+	"sops-initrd/internal/pattern"
 )
 
 // ownDir is where images of our own lie. The installers' directories are no place for them: what an installer did not put
@@ -185,7 +185,7 @@ const (
 	tempSuffix = ".tmp"
 )
 
-var tempEnd = regexp.MustCompile(`^[A-Z2-7]{8}\.tmp$`)
+var tempEnd = pattern.New(`^[A-Z2-7]{8}\.tmp$`)
 
 // removeTemps removes what interrupted runs left beside a file.
 func removeTemps(target string) error {
@@ -199,7 +199,7 @@ func removeTemps(target string) error {
 	}
 	var faults []error
 	for _, f := range files {
-		if end, ok := strings.CutPrefix(f.Name(), name); ok && tempEnd.MatchString(end) && f.Type().IsRegular() {
+		if end, ok := strings.CutPrefix(f.Name(), name); ok && tempEnd().MatchString(end) && f.Type().IsRegular() {
 			faults = append(faults, os.Remove(filepath.Join(dir, f.Name())))
 		}
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	Kind bootmenu.Kind
 	// Boots are where the loader's partitions are mounted: one, or several that the installer keeps alike.
 	Boots []string
+	// Variables is where the firmware's variables are, for kernels that it starts directly (bootmenu.VariablesDir).
+	Variables string
 	// Installer is the stock installer with its arguments, the last of which is the system to boot by default.
 	Installer []string
 	// Hook has what the default's secrets are tried with before anything is changed.
@@ -91,7 +93,7 @@ func (o Options) at(boot string) Options {
 
 // provision sees to the entries of one boot directory.
 func (o Options) provision(ctx context.Context, fallback System, kept string) error {
-	menu, err := bootmenu.Read(o.Kind, o.Boot)
+	menu, err := o.read()
 	if err != nil {
 		return err
 	}
@@ -99,6 +101,24 @@ func (o Options) provision(ctx context.Context, fallback System, kept string) er
 		return o.checkLimine(menu, fallback)
 	}
 	return o.ownImages(ctx, menu, fallback, kept)
+}
+
+// read reads what the installer wrote: files, or with kernels that the firmware starts, boot entries of the firmware, too.
+func (o Options) read() (*bootmenu.Menu, error) {
+	menu, err := bootmenu.Read(o.Kind, o.Boot)
+	if o.Kind != bootmenu.EFIStub || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return menu, err
+	}
+	if menu == nil {
+		menu = &bootmenu.Menu{Kind: o.Kind, Boot: o.Boot}
+	}
+	if variables := menu.AddVariables(o.Variables); variables != nil {
+		return nil, variables
+	}
+	if len(menu.Entries) == 0 {
+		return nil, err
+	}
+	return menu, nil
 }
 
 // try makes the decisions for the default's image without writing it. Where the installer is going to overwrite an image that could not

@@ -54,14 +54,23 @@ func (s *Status) Lacks() bool {
 
 // Look reads the menus of all loaders in boot directories and compares the images of their entries with the systems' manifests. It
 // needs no key.
-func Look(boots []string, o hook.Options) (*Status, error) {
+//
+// variables is where those of the firmware are, which can start a kernel of the first boot directory.
+func Look(boots []string, variables string, o hook.Options) (*Status, error) {
 	status := &Status{Entries: []EntryStatus{}, Leftovers: []string{}}
 	used, dirs := make(map[string]bool), make(map[string]bool)
-	for _, boot := range boots {
+	for n, boot := range boots {
 		dirs[canonical(filepath.Join(boot, ownName))] = true
 		menus, err := bootmenu.Find(boot)
 		if err != nil {
 			return nil, err
+		}
+		if n == 0 {
+			firmware := &bootmenu.Menu{Kind: bootmenu.EFIStub, Boot: boot}
+			if err := firmware.AddVariables(variables); err != nil && !errors.Is(err, fs.ErrPermission) {
+				return nil, err
+			}
+			menus = append(menus, firmware)
 		}
 		for _, m := range menus {
 			for _, e := range m.Entries {
