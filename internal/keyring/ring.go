@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-	"github.com/getsops/sops/v3/keyservice"
 
 	"sops-initrd/internal/manifest"
 	"sops-initrd/internal/remotekey"
@@ -107,7 +106,7 @@ func (r *Ring) Close() error {
 }
 
 // Remote opens data keys with keys that live outside this host, in clouds and vaults.
-func (r *Ring) Remote() keyservice.KeyServiceClient { return r.remote }
+func (r *Ring) Remote() remotekey.Client { return r.remote }
 
 // Identities are the keys that were found: first those of files and variables, in the order in which they are tried, then those
 // that programs told, in an order that does not depend on time.

@@ -2,9 +2,23 @@
 
 package remotekey
 
-import "github.com/getsops/sops/v3/keyservice"
+import (
+	"context"
 
-type inProcess struct{ keyservice.LocalClient }
+	"github.com/getsops/sops/v3/keys"
+	"github.com/getsops/sops/v3/keyservice"
+)
+
+type inProcess struct{ client keyservice.LocalClient }
+
+func (p inProcess) Decrypt(ctx context.Context, key keys.MasterKey) ([]byte, error) {
+	named := keyservice.KeyFromMasterKey(key)
+	answer, err := p.client.Decrypt(ctx, &keyservice.DecryptRequest{Key: &named, Ciphertext: key.EncryptedDataKey()})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Plaintext, nil
+}
 
 func (inProcess) Close() error { return nil }
 

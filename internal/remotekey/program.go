@@ -14,9 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/getsops/sops/v3/keyservice"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"github.com/getsops/sops/v3/keys"
 )
 
 // Variable names the sops program to ask; without it "sops" is looked up in PATH.
@@ -25,9 +23,10 @@ const Variable = "SOPS_INITRD_SOPS"
 // startTimeout bounds the time from starting the sops program to its first answer.
 const startTimeout = 20 * time.Second
 
-// Client decrypts data keys. It is a key service of sops.
+// Client decrypts data keys.
 type Client interface {
-	keyservice.KeyServiceClient
+	// Decrypt decrypts the data key that is encrypted for a master key. ctx ends the waiting.
+	Decrypt(ctx context.Context, key keys.MasterKey) ([]byte, error)
 	// Close ends what the client has started. It may be called more than once.
 	Close() error
 }
@@ -36,14 +35,14 @@ type Client interface {
 type Program struct {
 	getenv func(string) string
 
-	mu         sync.Mutex
-	started    bool
-	startErr   error
-	command    *exec.Cmd
-	exited     chan struct{}
-	output     bytes.Buffer
-	directory  string
-	connection *grpc.ClientConn
+	mu        sync.Mutex
+	started   bool
+	startErr  error
+	command   *exec.Cmd
+	exited    chan struct{}
+	output    bytes.Buffer
+	directory string
+	socket    string
 }
 
 // NewProgram returns a Program; nothing is started yet.
@@ -54,17 +53,25 @@ func NewProgram(getenv func(string) string) *Program {
 	return &Program{getenv: getenv}
 }
 
-// Decrypt asks sops for the data key. ctx ends the waiting.
-func (p *Program) Decrypt(ctx context.Context, req *keyservice.DecryptRequest, opts ...grpc.CallOption) (*keyservice.DecryptResponse, error) {
+// Decrypt asks sops for the data key.
+func (p *Program) Decrypt(ctx context.Context, key keys.MasterKey) ([]byte, error) {
+	request, err := decryptRequest(key)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.start(ctx); err != nil {
 		return nil, err
 	}
-	return keyservice.NewKeyServiceClient(p.connection).Decrypt(ctx, req, opts...)
-}
-
-// Encrypt always fails: nothing here encrypts with remote keys.
-func (p *Program) Encrypt(context.Context, *keyservice.EncryptRequest, ...grpc.CallOption) (*keyservice.EncryptResponse, error) {
-	return nil, errors.New("encrypt with a remote key: not supported")
+	connection, err := (&net.Dialer{}).DialContext(ctx, "unix", p.socket)
+	if err != nil {
+		return nil, fmt.Errorf("connect to sops keyservice: %w", err)
+	}
+	defer connection.Close()
+	answer, err := call(ctx, connection, "/KeyService/Decrypt", request)
+	if err != nil {
+		return nil, err
+	}
+	return answer.plaintext()
 }
 
 func (p *Program) start(ctx context.Context) error {
@@ -100,8 +107,8 @@ func (p *Program) run(ctx context.Context) error {
 	if p.directory, err = os.MkdirTemp("", "sops-keyservice-"); err != nil {
 		return fmt.Errorf("start sops keyservice: %w", err)
 	}
-	socket := filepath.Join(p.directory, "socket")
-	p.command = exec.Command(program, "keyservice", "--network", "unix", "--address", socket)
+	p.socket = filepath.Join(p.directory, "socket")
+	p.command = exec.Command(program, "keyservice", "--network", "unix", "--address", p.socket)
 	p.command.Stdout, p.command.Stderr = &p.output, &p.output
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // never outlives this process
 	if err := p.command.Start(); err != nil {
@@ -113,14 +120,7 @@ func (p *Program) run(ctx context.Context) error {
 		_ = p.command.Wait() // how it ended is told by what it printed
 		close(p.exited)
 	}()
-	if err := p.await(ctx, socket); err != nil {
-		return err
-	}
-	p.connection, err = grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return fmt.Errorf("connect to sops keyservice: %w", err)
-	}
-	return nil
+	return p.await(ctx, p.socket)
 }
 
 // await returns when something listens on the socket.
@@ -147,10 +147,6 @@ func (p *Program) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var errs []error
-	if p.connection != nil {
-		errs = append(errs, p.connection.Close())
-		p.connection = nil
-	}
 	if p.command != nil {
 		if err := p.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			errs = append(errs, fmt.Errorf("end sops keyservice: %w", err))

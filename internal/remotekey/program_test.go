@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/getsops/sops/v3/keyservice"
+	"github.com/getsops/sops/v3/hcvault"
+	"github.com/getsops/sops/v3/keys"
 )
 
 // vault serves the one call of HashiCorp Vault's transit engine that decrypting a data key needs.
@@ -33,13 +34,8 @@ func vault(t *testing.T, answers map[string]string) *httptest.Server {
 	return server
 }
 
-func request(address string) *keyservice.DecryptRequest {
-	return &keyservice.DecryptRequest{
-		Ciphertext: []byte("vault:v1:abc"),
-		Key: &keyservice.Key{KeyType: &keyservice.Key_VaultKey{VaultKey: &keyservice.VaultKey{
-			VaultAddress: address, EnginePath: "transit", KeyName: "host",
-		}}},
-	}
+func masterKey(address string) keys.MasterKey {
+	return &hcvault.MasterKey{VaultAddress: address, EnginePath: "transit", KeyName: "host", EncryptedKey: "vault:v1:abc"}
 }
 
 func TestProgram(t *testing.T) {
@@ -55,17 +51,17 @@ func TestProgram(t *testing.T) {
 	defer cancel()
 
 	client := NewProgram(func(name string) string { return map[string]string{Variable: sops}[name] })
-	answer, err := client.Decrypt(ctx, request(server.URL))
+	answer, err := client.Decrypt(ctx, masterKey(server.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(answer.Plaintext) != "the data key of 32 bytes length.." {
-		t.Errorf("got %q", answer.Plaintext)
+	if string(answer) != "the data key of 32 bytes length.." {
+		t.Errorf("got %q", answer)
 	}
 	if info, err := os.Stat(client.directory); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("directory of the socket: %v, %v", info.Mode(), err)
 	}
-	if _, err := client.Decrypt(ctx, request("http://127.0.0.1:1")); err == nil {
+	if _, err := client.Decrypt(ctx, masterKey("http://127.0.0.1:1")); err == nil {
 		t.Error("decrypted with a server that is not there")
 	}
 	process := client.command.Process
@@ -81,7 +77,7 @@ func TestProgram(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
-	if _, err := client.Decrypt(ctx, request(server.URL)); err == nil {
+	if _, err := client.Decrypt(ctx, masterKey(server.URL)); err == nil {
 		t.Error("decrypted after Close")
 	}
 }
@@ -93,7 +89,7 @@ func TestProgram_failures(t *testing.T) {
 		{"ends at once", "false", "ended at once"},
 	} {
 		client := NewProgram(func(string) string { return c.program })
-		_, err := client.Decrypt(t.Context(), request("http://127.0.0.1:1"))
+		_, err := client.Decrypt(t.Context(), masterKey("http://127.0.0.1:1"))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q in it", c.name, err, c.want)
 		}
@@ -116,7 +112,7 @@ func TestProgram_silent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	client := NewProgram(func(string) string { return silent })
-	if _, err := client.Decrypt(ctx, request("http://127.0.0.1:1")); err == nil || !strings.Contains(err.Error(), "does not answer") {
+	if _, err := client.Decrypt(ctx, masterKey("http://127.0.0.1:1")); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("got %v", err)
 	}
 	if err := client.Close(); err != nil {

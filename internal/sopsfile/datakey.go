@@ -7,10 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/getsops/sops/v3/keyservice"
 	"github.com/getsops/sops/v3/shamir"
 
 	"sops-initrd/internal/keyring"
+	"sops-initrd/internal/remotekey"
 )
 
 // Outcome is what came of one recipient, in a word.
@@ -142,15 +142,13 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 
 // fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
 // left alone, and ends with the process.
-func fromService(ctx context.Context, timeout time.Duration, service keyservice.KeyServiceClient, r Recipient) ([]byte, error) {
+func fromService(ctx context.Context, timeout time.Duration, service remotekey.Client, r Recipient) ([]byte, error) {
 	return keyring.Within(ctx, timeout, func() (part []byte, err error) {
 		err = guard(func() error {
-			key := keyservice.KeyFromMasterKey(r.key)
-			answer, err := service.Decrypt(ctx, &keyservice.DecryptRequest{Key: &key, Ciphertext: r.key.EncryptedDataKey()})
+			part, err = service.Decrypt(ctx, r.key)
 			if err != nil {
 				return errors.New(keyring.Quiet(err.Error()))
 			}
-			part = answer.Plaintext
 			return nil
 		})
 		return part, err
