@@ -139,6 +139,7 @@ ran() {
 # search NAME BASE64: the files of the running system, and the journal, that have the value.
 search() {
   needle=$(echo "$2" | base64 -d)
+  journalctl --sync
   { for m in / /run $(awk '$2 ~ "^/(run|dev|tmp)/" { print $2 }' /proc/mounts); do
       find $m -xdev -type f -size -40000 -exec grep -lF -e "$needle" {} +
     done

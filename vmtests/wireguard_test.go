@@ -89,7 +89,7 @@ if [ "$(wg show wg0 latest-handshakes | cut -f2)" -gt 0 ] && [ "$(nsenter -t $th
 else
   result handshake fail "$(wg show wg0 latest-handshakes)"
 fi
-said() { journalctl --no-pager -o cat -u systemd-networkd.service -n 100 | grep -F wg0.netdev | tail -n 1; }
+said() { journalctl --sync; journalctl --no-pager -o cat -u systemd-networkd.service -n 100 | grep -F wg0.netdev | tail -n 1; }
 result said ok "$(said)"
 
 # again MODE OWNER: networkd begins anew with the file like this.
