@@ -35,6 +35,9 @@ var external = map[string]struct{ commands, flags string }{
 	"cryptsetup":              {"open luksAddKey", "--test-passphrase --key-file"},
 	"deploy":                  {"", "--boot --dry-activate"},
 	"morph":                   {"deploy", ""},
+	"echo":                    {"", ""},
+	"gpg":                     {"", "--import --quiet"},
+	"ssh-keyscan":             {"", "-t"},
 	"nix":                     {"shell run flake eval", "--raw"},
 	"nix-channel":             {"", "--add --update"},
 	"nix-collect-garbage":     {"", "--delete-older-than"},
@@ -160,6 +163,43 @@ func TestInline(t *testing.T) {
 	}
 	if commands < 40 || names < 90 {
 		t.Errorf("%d commands and %d names found: this test reads the pages wrongly", commands, names)
+	}
+}
+
+// Examples of help texts and manual pages are commands that exist, too.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	known := grammars(t)
+	sources, err := filepath.Glob("man/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, page := range append(sources, "reference/sops-initrd.md") {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		indent := "    " // a block of Markdown, as go-md2man takes it
+		if page == "reference/sops-initrd.md" {
+			indent = "  " // as cobra prints it
+		}
+		for line := range strings.Lines(string(data)) {
+			line, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), indent)
+			if !ok || strings.Contains(line, "  ") || strings.HasPrefix(line, "#") || strings.HasPrefix(line, " ") || strings.HasPrefix(line, "-") {
+				continue
+			}
+			for _, command := range regexp.MustCompile(`\|\|?|&&|<\(`).Split(line, -1) {
+				command, _, _ = strings.Cut(command, " > ")
+				count++
+				if err := checkCommand(known, strings.TrimSuffix(strings.TrimSpace(command), ")")); err != nil {
+					t.Errorf("%s: %q: %v", page, line, err)
+				}
+			}
+		}
+	}
+	if count < 25 {
+		t.Errorf("%d commands found: this test reads the pages wrongly", count)
 	}
 }
 
@@ -296,6 +336,9 @@ func checkCommand(known []named, command string) error {
 		if subcommand, rest = rest[0], rest[1:]; !slices.Contains(g.commands, subcommand) {
 			return fmt.Errorf("%s has no command %s", g.name, subcommand)
 		}
+	}
+	if i := slices.Index(rest, "--"); i >= 0 {
+		rest = rest[:i] // what follows is another program's
 	}
 	for i, word := range rest {
 		flag, _, _ := strings.Cut(word, "=")

@@ -27,7 +27,7 @@ func verifyCommand(e cli.Env) *cobra.Command {
 does not. With --manifest the segment must also be the one of MANIFEST as its sops files are now; that is found out without
 decrypting anything, so no key is needed. A manifest without entries wants no segment.`,
 		Example: `  sops-initrd verify /boot/EFI/nixos/…-initrd.efi
-  sops-initrd verify --manifest /run/current-system/manifest-initrd.json /boot/secrets.img || echo "reinstall the boot loader"`,
+  sops-initrd verify --manifest manifest-initrd.json /boot/secrets.img || echo "reinstall the boot loader"`,
 		Args: operand("image"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			state, wanted, err := hook.Verify(manifest, args[0], *o)
