@@ -83,8 +83,8 @@ func Read(kind Kind, boot string) (*Menu, error) {
 	m := &Menu{Kind: kind, Boot: boot}
 	found := make(map[string]bool)
 	var infos []fs.FileInfo
-	for _, pattern := range patterns[kind] {
-		files, err := filepath.Glob(filepath.Join(boot, pattern))
+	for _, name := range patterns[kind] {
+		files, err := filepath.Glob(filepath.Join(boot, name))
 		if err != nil {
 			return nil, err
 		}
