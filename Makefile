@@ -49,8 +49,8 @@ lint: ## gofmt, vet, golangci-lint (pinned)
 slim: ## the programs without cloud SDKs, into build/slim
 	@scripts/slim build build/slim
 
-bench: setup ## whole programs beside other tools (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, UPDATE=1 for docs/performance.md
-	@scripts/bench $(if $(BENCH_AGAINST),-against '$(BENCH_AGAINST)') $(if $(RUN),-run '$(RUN)') $(if $(UPDATE),-update docs/performance.md)
+bench: setup ## whole programs beside other tools (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, RUNS=N, UPDATE=1 for docs/performance.md
+	@scripts/bench $(if $(BENCH_AGAINST),-against '$(BENCH_AGAINST)') $(if $(RUN),-run '$(RUN)') $(if $(RUNS),-runs '$(RUNS)') $(if $(UPDATE),-update docs/performance.md)
 
 bench-compare: setup ## Go benchmarks and instruction counts of this tree beside BASE (the branch point, or the commit before)
 	@scripts/bench-compare $(BASE)

@@ -54,7 +54,7 @@ func (b *bench) report(w io.Writer) error {
 // measureAndKeep measures a case and keeps its result.
 func (b *bench) measureAndKeep(c benchCase) error {
 	if time.Now().After(b.deadline) {
-		return errors.New("not measured: the time is over")
+		return errOver
 	}
 	r, err := b.measure(c)
 	// Where images are large there are many.

@@ -73,6 +73,9 @@ func (b *bench) measure(c benchCase) (result, error) {
 	begin := time.Now()
 	rows, spent := make([]row, len(tools)), make([]time.Duration, len(tools))
 	for i, t := range tools {
+		if time.Now().After(b.deadline) {
+			return result{}, errOver
+		}
 		rows[i].Tool = t.name
 		b.tell("%s: %s", c.name, t.name)
 		// This run also fills caches and makes the first generation.
@@ -104,6 +107,9 @@ func (b *bench) measure(c benchCase) (result, error) {
 	}
 	return result{c.name, c.about, time.Now().UTC().Truncate(time.Second), rows}, nil
 }
+
+// errOver is why a case has no new result.
+var errOver = errors.New("not measured: the time is over")
 
 // once measures one run.
 func (b *bench) once(t tool) (took cost, err error) {

@@ -16,19 +16,24 @@ const ReadersGrace = 100 * time.Millisecond
 // membarrierGlobal is MEMBARRIER_CMD_GLOBAL of linux/membarrier.h.
 const membarrierGlobal = 1
 
-// readersPoll is how often it is looked whether all readers are past that way.
-const readersPoll = time.Millisecond
+// readersPoll is how soon it is looked again whether all readers are past that way; the first times it is sooner.
+const (
+	readersPoll      = time.Millisecond
+	firstReadersPoll = readersPoll / 16
+)
 
 // waitForReaders waits until those who looked up a path before the switch have opened their file. Whoever is on the way through
 // a path runs, or is ready to run: as soon as nobody else does, nobody is. On a machine that is never idle the grace ends it, and after it what the
 // kernel has for such a case: paths are looked up under RCU where that can be (Documentation/filesystems/path-lookup.rst), and
 // the global membarrier lasts until all that began before it has ended, however long it was interrupted (membarrier(2)).
 func (s *Store) waitForReaders() {
-	for end := s.switched.Add(s.Grace); time.Now().Before(end); time.Sleep(readersPoll) {
+	poll := firstReadersPoll
+	for end := s.switched.Add(s.Grace); time.Now().Before(end); poll = min(2*poll, readersPoll) {
 		load, err := os.ReadFile("/proc/loadavg")
 		if err == nil && onlyOneRuns(load) {
 			return
 		}
+		time.Sleep(poll)
 	}
 	_, _, _ = unix.Syscall(unix.SYS_MEMBARRIER, membarrierGlobal, 0, 0) // not all kernels have it
 }
