@@ -193,6 +193,26 @@ func encrypted(t *testing.T, tree *vm.Tree, sizeMiB int, key []byte) string {
 
 const systemdAppend = "rw fsck.mode=skip systemd.show_status=0 systemd.log_target=journal-or-kmsg quiet"
 
+// showsConsole makes sure that the console has the lines that a page of the documentation shows, in that order.
+func showsConsole(t *testing.T, rep *vm.Report, page string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```text\n")
+	block, _, found := strings.Cut(block, "```\n")
+	if !found {
+		t.Fatalf("%s has no console", page)
+	}
+	rest := rep.Console
+	for line := range strings.Lines(block) {
+		if _, rest, found = strings.Cut(rest, line); !found {
+			t.Fatalf("%s: the console does not say %q there:\n%s", page, line, rep.Console)
+		}
+	}
+}
+
 // TestNixOS_fromSwitchToService takes the host through what happens between a switch and a service that has its secret: the boot loader is
 // installed, with the hook; the machine boots through systemd in stage 1, opens its root with the key file and goes on with
 // systemd there; users and services get their secrets; the next switches restart and reload who has to see what changed.
@@ -335,6 +355,8 @@ describe /run/nixos/activation-restart-list
 	if !long() {
 		return
 	}
+	machine.Append = strings.Replace(machine.Append, "show_status=0", "show_status=1 TERM=dumb", 1)
 	rep = boot(t, machine)
+	showsConsole(t, rep, repository+"/docs/explanation/console-of-a-boot.md")
 	expect(t, rep, map[string]string{"again:web": sees(newer), "again:proxy": sees("password=" + newer), "again:shadow": sum(hash)})
 }
