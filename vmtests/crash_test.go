@@ -169,10 +169,7 @@ const disksPerGuest = 20
 func TestPowerCut_imageIsOldOrNew(t *testing.T) {
 	k := testKernel(t)
 	need(t, "mkfs.vfat", "mcopy", "mkfs.ext4", "e2fsck", "debugfs")
-	installer := filepath.Join(t.TempDir(), "installer")
-	build := exec.Command("go", "build", "-o", installer, "./testdata/installer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	run(t, build)
+	installer := guestProgram(t, "installer")
 	base := filepath.Join(t.TempDir(), "base")
 	var content vm.Tree
 	content.File("/etc/of-the-base", 0o644, randomBytes(300_000))

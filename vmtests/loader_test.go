@@ -131,10 +131,11 @@ func TestLoaders_eachGenerationItsSecrets(t *testing.T) {
 	loaders := []struct {
 		name, firmware string
 		disk           func(t *testing.T, chosen int) string
+		image          string // of a generation, on the disk
 	}{
-		{"systemd-boot", "uefi", m.systemdBoot},
-		{"GRUB", "uefi", m.grub},
-		{"extlinux", "bios", m.extlinux},
+		{"systemd-boot", "uefi", m.systemdBoot, "/EFI/nixos/%d-initrd.efi"},
+		{"GRUB", "uefi", m.grub, "/kernels/%d-secrets"},
+		{"extlinux", "bios", m.extlinux, "/boot/%d-initrd"},
 	}
 	for _, l := range loaders {
 		for chosen := 1; chosen <= generations; chosen++ {
@@ -142,11 +143,24 @@ func TestLoaders_eachGenerationItsSecrets(t *testing.T) {
 				if l.name == "extlinux" && os.Geteuid() != 0 {
 					unavailable(t, "extlinux --install needs a mount, so root")
 				}
-				rep := boot(t, vm.Machine{
-					Kernel: k, Firmware: l.firmware, Memory: 512, Args: vm.Virtio(l.disk(t, chosen)), Timeout: loaderTimeout,
-				})
+				disk := l.disk(t, chosen)
+				rep := boot(t, vm.Machine{Kernel: k, Firmware: l.firmware, Memory: 512, Args: vm.Virtio(disk), Timeout: loaderTimeout})
 				wantConsole(t, rep, lost, false)
 				expect(t, rep, map[string]string{luksKey: regular(0o400, 0, 0, m.value(chosen))})
+
+				extents := vm.FATExtents
+				if l.firmware == "bios" {
+					extents = vm.Ext4Extents
+				}
+				var installed []vm.Extent
+				for i := 1; i <= generations; i++ {
+					image, err := extents(t.Context(), disk, fmt.Sprintf(l.image, i))
+					if err != nil {
+						t.Fatal(err)
+					}
+					installed = append(installed, image...)
+				}
+				noPlaintext(t, disk, m.planted(), installed...)
 			})
 		}
 	}

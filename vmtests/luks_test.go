@@ -73,4 +73,5 @@ func scriptedLUKS(t *testing.T, k vm.Kernel, all bool) {
 			expect(t, rep, map[string]string{"disk": c.disk, "/sysroot/marker": c.marker})
 		})
 	}
+	noPlaintext(t, disk, map[string][]byte{"key": key})
 }

@@ -32,6 +32,16 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
+// guestProgram builds a program of testdata, without libraries.
+func guestProgram(t *testing.T, name string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", file, "./testdata/"+name)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	run(t, build)
+	return file
+}
+
 // program is the path of one of them.
 func program(t *testing.T, name string) string {
 	t.Helper()

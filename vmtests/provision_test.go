@@ -43,6 +43,15 @@ func (s *store) system(i int) string {
 
 func (s *store) value(i int) []byte { return fmt.Appendf(nil, "key of generation %d", i) }
 
+// planted are the values that no disk may hold, outside installed images.
+func (s *store) planted() map[string][]byte {
+	values := map[string][]byte{}
+	for i := 1; i <= generations; i++ {
+		values[fmt.Sprintf("generation %d", i)] = s.value(i)
+	}
+	return values
+}
+
 // appender is the hook of a generation, as its system names it.
 func (s *store) appender(i int) string {
 	return filepath.Join(s.system(i), "append-initrd-secrets")
@@ -121,10 +130,23 @@ func TestInstallLoader_extlinux(t *testing.T) {
 			run(t, exec.Command(s.program, "install-loader", "--loader", "extlinux", "--boot", bootDir, "--state", s.state, "--", installer, s.system(chosen)))
 			run(t, exec.Command(s.program, "status", "--boot", bootDir))
 			run(t, exec.Command("extlinux", "--install", filepath.Join(bootDir, "extlinux")))
+			images, err := filepath.Glob(filepath.Join(bootDir, "sops-initrd", "*"))
+			if err != nil || len(images) != generations {
+				t.Fatalf("images %v, error %v; want one for each generation", images, err)
+			}
 			unmount()
 			rep := boot(t, vm.Machine{Kernel: k, Firmware: "bios", Memory: 512, Args: vm.Virtio(disk), Timeout: loaderTimeout})
 			wantConsole(t, rep, lost, false)
 			expect(t, rep, map[string]string{luksKey: regular(0o400, 0, 0, s.value(chosen))})
+			var installed []vm.Extent
+			for _, image := range images {
+				extents, err := vm.Ext4Extents(t.Context(), disk, strings.TrimPrefix(image, mount))
+				if err != nil {
+					t.Fatal(err)
+				}
+				installed = append(installed, extents...)
+			}
+			noPlaintext(t, disk, s.planted(), installed...)
 		})
 	}
 }

@@ -352,6 +352,10 @@ describe /run/nixos/activation-restart-list
 	if bytes.Contains(data, []byte(tunnel)) || !bytes.Contains(data, []byte(rotated)) {
 		t.Error("the switch did not replace the key of the tunnel in the image")
 	}
+	for _, h := range []nixosHost{first, second, third} {
+		noPlaintext(t, disk, h.planted(t))
+		noPlaintext(t, store, h.planted(t))
+	}
 	if !long() {
 		return
 	}

@@ -221,6 +221,9 @@ describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:
 		})
 	}
 
+	line := func(key sshKey) []byte { return bytes.Split(key.private, []byte("\n"))[2] } // one that no other key has
+	noPlaintext(t, disk, map[string][]byte{"passphrase": []byte(passphrase), "first key": line(one), "second key": line(two)})
+
 	t.Run("key that others can read", func(t *testing.T) {
 		image := writeImage(t, compress(t, "zstd", archive(t, openSSH.stageOne(t, k, client))))
 		err := openSSH.provide(t, image, one, "0644")

@@ -151,4 +151,5 @@ func TestLUKS_systemdStageOne(t *testing.T) {
 			t.Log(rep.Console)
 		}
 	})
+	noPlaintext(t, disk, map[string][]byte{"key": key})
 }

@@ -186,6 +186,19 @@ func wantConsole(t *testing.T, rep *vm.Report, text string, present bool) {
 // long tells whether the cases that are kept out of the ordinary run are wanted.
 func long() bool { return os.Getenv("VMTESTS_ALL") == "1" }
 
+// noPlaintext searches a whole disk image for values that may be nowhere on it but in the extents that are left out: those of installed
+// initrds. What was freed counts.
+func noPlaintext(t *testing.T, disk string, values map[string][]byte, except ...vm.Extent) {
+	t.Helper()
+	found, err := vm.FindPlaintext(disk, values, except...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Errorf("%s holds %v", filepath.Base(disk), f)
+	}
+}
+
 // onlyIf skips what is kept out of the ordinary run.
 func onlyIf(t *testing.T, wanted bool) {
 	t.Helper()
