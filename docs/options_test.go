@@ -203,3 +203,51 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%d options found in nixos, %d of them with a type and %d with a default that can be compared: this test reads them wrongly", len(found), types, fallbacks)
 	}
 }
+
+// TestOptions_used looks for options that examples and pages set and the module does not have. The evaluation of examples finds
+// more, where there is a nixpkgs.
+func TestOptions_used(t *testing.T) {
+	t.Parallel()
+	options := documented(t)
+	files, err := filepath.Glob("examples/*.nix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pattern := range []string{"examples/*/*.nix", "how-to/*.md", "*.md"} {
+		more, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, more...)
+	}
+	set := regexp.MustCompile(`(?m)(?:^|[{;])\s*(sops\.(?:[A-Za-z]+|"[^"]+"|[A-Za-z]+-[a-z-]+)(?:\.(?:[A-Za-z][\w-]*|"[^"]+"))*) = (\{?)`)
+	inside := regexp.MustCompile(`(?m)^\s*([a-zA-Z.]+) = `)
+	count := 0
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := regexp.MustCompile(`(?s)''.*?''`).ReplaceAllString(string(data), `""`) // without long strings
+		for _, m := range set.FindAllStringSubmatchIndex(text, -1) {
+			name := text[m[2]:m[3]]
+			count++
+			if !isOption(options, name) {
+				t.Errorf("%s: %s: no such option", file, name)
+			}
+			if text[m[4]:m[5]] == "" { // not a set
+				continue
+			}
+			body, _, _ := strings.Cut(text[m[5]:], "};")
+			for _, attribute := range inside.FindAllStringSubmatch(body, -1) {
+				count++
+				if !isOption(options, name+"."+attribute[1]) {
+					t.Errorf("%s: %s.%s: no such option", file, name, attribute[1])
+				}
+			}
+		}
+	}
+	if count < 80 {
+		t.Errorf("%d options found: this test reads the files wrongly", count)
+	}
+}
