@@ -36,7 +36,7 @@ options:
   -programs DIR      slim programs to take instead of those of the build
   -run REGEXP        only the cases whose names match
   -runs N            runs of each tool (default 10); tools that take long have fewer
-  -time TIME         after this time begin no case any more and take no further turns (default 16m); what was measured stays
+  -time TIME         after this time begin no case any more and take no further turns (default 15m); what was measured stays
   -update FILE       put the table into FILE, between its markers
 `
 

@@ -14,7 +14,7 @@ const (
 	// caseBudget is the same for all tools of a case together. Every tool has one turn, however long it takes.
 	caseBudget = 40 * time.Second
 	// defaultTime is how long after the start no case is begun any more, and a begun one has no further turns.
-	defaultTime = 16 * time.Minute
+	defaultTime = 15 * time.Minute
 )
 
 // result is what came of a case.
