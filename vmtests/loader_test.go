@@ -16,8 +16,8 @@ import (
 
 const generations = 2
 
-// A loader that finds nothing to boot waits for somebody to come.
-const loaderTimeout = 90 * time.Second
+// A loader that finds nothing to boot waits for somebody to come. On a busy machine GRUB needs a minute and more.
+const loaderTimeout = 4 * time.Minute
 
 // menu is what a loader is given: the base, and for each generation the base with a segment and the segment alone. The hooks of
 // the generations made them, called as the loaders' installers call them.

@@ -2,10 +2,12 @@ package vmtests
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -32,7 +34,7 @@ const switchGenerations = 3
 type switchHost struct {
 	kernel           vm.Kernel
 	store, state     string
-	esp              string
+	esp, menuDir     string
 	initrd           [switchGenerations + 1]string // of each generation, as the build made it
 	image            [switchGenerations + 1][]byte // what the hook makes of it
 	value, activated [switchGenerations + 1][]byte
@@ -92,7 +94,7 @@ finish
 
 func newSwitchHost(t *testing.T, k vm.Kernel) *switchHost {
 	t.Helper()
-	h := &switchHost{kernel: k}
+	h := &switchHost{kernel: k, menuDir: t.TempDir()}
 	dir := t.TempDir()
 
 	var root, store, state vm.Tree
@@ -201,18 +203,21 @@ type entry struct {
 }
 
 // menu reads the ESP as it is, without a check of the file system before: a firmware has none.
-func (h *switchHost) menu(t *testing.T) (entries map[int]entry, chosen int) {
+func (h *switchHost) menu(t *testing.T, esp string) (entries map[int]entry, chosen int) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := h.menuDir // one place for all states: they are many
 	read := func(name string) []byte {
 		into := filepath.Join(dir, "file")
 		_ = os.Remove(into)
-		if err := vfat("", 0).read(h.esp, name, into); err != nil {
+		if err := vfat("", 0).read(esp, name, into); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Logf("%s cannot be read: %v", name, err)
+			}
 			return nil
 		}
 		data, err := os.ReadFile(into)
 		if err != nil {
-			return nil
+			t.Fatal(err)
 		}
 		return data
 	}
@@ -276,7 +281,7 @@ func (h *switchHost) firstSwitches(t *testing.T) {
 			"generation": "1", luksKey: regular(0o400, 0, 0, h.value[1]), "fsck": "0", "/run/secrets/password": regular(0o400, 0, 0, h.activated[g+1]),
 		})
 	}
-	entries, chosen := h.menu(t)
+	entries, chosen := h.menu(t, h.esp)
 	if len(entries) != 2 || !entries[1].whole || !entries[2].whole || chosen != 2 {
 		t.Fatalf("after whole switches: menu %+v, default %d", entries, chosen)
 	}
@@ -346,7 +351,7 @@ func (h *switchHost) search(t *testing.T) {
 	}
 	noPlaintext(t, h.store, values)
 	noPlaintext(t, h.state, values)
-	entries, _ := h.menu(t)
+	entries, _ := h.menu(t, h.esp)
 	var may []vm.Extent
 	for g := range entries {
 		image, err := vm.FATExtents(t.Context(), h.esp, fmt.Sprintf("/EFI/nixos/%d-initrd.efi", g))
@@ -370,7 +375,7 @@ func (h *switchHost) search(t *testing.T) {
 // judge says which generation boots now, and whether that is the one from which or to which the last switch was.
 func (h *switchHost) judge(t *testing.T, previous, next int) (chosen int, verdict string) {
 	t.Helper()
-	entries, chosen := h.menu(t)
+	entries, chosen := h.menu(t, h.esp)
 	switch {
 	case entries[chosen].whole && chosen == previous:
 		return chosen, "previous"
@@ -387,7 +392,7 @@ func (h *switchHost) judge(t *testing.T, previous, next int) (chosen int, verdic
 // being done.
 func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment, parameters string) (rep *vm.Report, step string) {
 	t.Helper()
-	entries, _ := h.menu(t)
+	entries, _ := h.menu(t, h.esp)
 	m := h.machine(entries[generation], loader, generation%switchGenerations+1)
 	m.Append += " " + parameters
 	steps := 0
@@ -415,29 +420,70 @@ func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment, p
 	return rep, step
 }
 
-// What switchMount is for: the hook of the new generation runs after the entry of the former was renamed, and after the builder
-// has flushed its copy of an initrd.
-func TestPowerCut_plainMountLosesTheMenu(t *testing.T) {
+// Every write of one switch, as QEMU recorded them: in each state in which the ESP can be between two of them there is something
+// to boot. Without dirsync there is not: that is what the option is for.
+func TestPowerCut_everyWriteOfASwitch(t *testing.T) {
 	onlyIf(t, long())
 	k := testKernel(t)
 	need(t, "mkfs.vfat", "fsck.vfat", "mcopy", "mkfs.ext4", "zstd")
 	h := newSwitchHost(t, k)
 	h.firstSwitches(t)
-	last := 0
-	for i, step := range h.steps {
-		if strings.HasPrefix(step.name, "run the hook of ") {
-			last = i
+	if t.Failed() {
+		return
+	}
+	before, err := os.ReadFile(h.esp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, parameter := range []string{"", switchPlain} {
+		t.Run(cmp.Or(parameter, switchMount), func(t *testing.T) {
+			writeFile(t, h.esp, 0o600, before)
+			found := h.everyState(t, before, parameter)
+			t.Logf("states: %v", found)
+			if found["generation 2"] == 0 || found["generation 3"] == 0 {
+				t.Error("the states do not go from one generation to the next: what was recorded is not a switch")
+			}
+			if lost := found["lost"] > 0; lost != (parameter == switchPlain) {
+				t.Errorf("states without anything to boot: %v, want %v", lost, !lost)
+			}
+		})
+	}
+}
+
+// everyState switches from generation 2 to 3 and counts, after each write, what the loader would boot.
+func (h *switchHost) everyState(t *testing.T, before []byte, parameter string) (found map[string]int) {
+	t.Helper()
+	log, state := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "state")
+	writeFile(t, log, 0o600, nil)
+	entries, _ := h.menu(t, h.esp)
+	m := h.machine(entries[2], false, 3)
+	m.Append += " " + parameter
+	m.Args = nil // in this order: /dev/vda and so on
+	for i, disk := range []string{h.store, h.state} {
+		id := fmt.Sprintf("disk%d", i)
+		m.Args = append(m.Args, "-drive", "if=none,format=raw,id="+id+",file="+disk, "-device", "virtio-blk-pci,drive="+id)
+	}
+	m.Args = append(m.Args, vm.LoggedDisk("esp", h.esp, log)...)
+	expect(t, boot(t, m), map[string]string{"generation": "2", "/run/secrets/password": regular(0o400, 0, 0, h.activated[3])})
+	epochs, err := vm.ReadLog(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found = map[string]int{}
+	err = vm.Replay(before, epochs, 0, nil, state, func(bool) error {
+		entries, chosen := h.menu(t, state)
+		switch {
+		case entries[chosen].whole:
+			found[fmt.Sprintf("generation %d", chosen)]++
+		case entries[2].whole:
+			found["generation 2, by hand"]++
+		default:
+			found["lost"]++
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_, step := h.cut(t, 2, false, moment{last, h.steps[last].took / 4}, switchPlain)
-	entries, _ := h.menu(t)
-	if len(entries) > 0 {
-		t.Errorf("cut in %q: the menu has entries: without dirsync nothing was lost", step)
-	}
-	for g := 1; g <= 2; g++ {
-		into := filepath.Join(t.TempDir(), "image")
-		if err := vfat("", 0).read(h.esp, fmt.Sprintf("EFI/nixos/%d-initrd.efi", g), into); g == 2 && err != nil {
-			t.Errorf("the image of the former generation: %v", err)
-		}
-	}
+	return found
 }
