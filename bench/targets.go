@@ -97,6 +97,8 @@ func aims() []aim {
 		own("append-1G-unchanged", "unchanged image of 1 GB: MiB read", 1, func(r row) float64 { return read(r) / mebi }),
 		between("append-1G-unchanged", "append-60M-unchanged", "unchanged image of 1 GB: wall time, of that of 60 MB", 1.2, time, 1),
 		own("append-60M-changed", "changed image of 60 MB: copies of it written", 1.01, func(r row) float64 { return written(r) / 60e6 }),
+		own("append-60M-changed", "changed image of 60 MB: copies of it read", 1.05, func(r row) float64 { return read(r) / 60e6 }),
+		own("append-1G-changed", "changed image of 1 GB: copies of it read", 1.05, func(r row) float64 { return read(r) / 1e9 }),
 		own("append-1G-changed", "changed image of 1 GB: copies of it written", 1.01, func(r row) float64 { return written(r) / 1e9 }),
 	}
 }
