@@ -22,7 +22,7 @@ type Finding struct {
 func (f Finding) String() string { return fmt.Sprintf("%s (%s) at byte %d", f.Name, f.Form, f.Offset) }
 
 // FindPlaintext searches a whole disk, free room, slack and journals included, for values: as they are, in base64 at each of its three
-// alignments, in hex. What begins within except does not count. Values of less than 8 bytes are refused: they occur by chance.
+// alignments, in hex. What begins within except does not count. Values of less than 8 bytes, NULs around them not counted, are refused: they occur by chance.
 func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]Finding, error) {
 	var findings []Finding
 	f, err := os.Open(disk)
@@ -33,8 +33,8 @@ func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]F
 	forms := map[[2]string][]byte{}
 	longest := 0
 	for name, value := range values {
-		if len(value) < 8 {
-			return nil, fmt.Errorf("value %s has %d bytes, too few to look for", name, len(value))
+		if len(bytes.Trim(value, "\x00")) < 8 {
+			return nil, fmt.Errorf("value %s is too short to look for", name)
 		}
 		// The beginning is enough, and finds what was cut off as well.
 		value = value[:min(len(value), 64)]
@@ -49,10 +49,14 @@ func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]F
 		longest = max(longest, len(form))
 	}
 	// Chunks overlap, so that nothing is missed between two of them.
-	chunk := make([]byte, 4<<20)
+	chunk, empty := make([]byte, 4<<20), make([]byte, 4<<20)
 	for at := int64(0); ; {
 		n, err := io.ReadFull(io.NewSectionReader(f, at, int64(len(chunk))), chunk)
-		for form, needle := range forms {
+		wanted := forms
+		if bytes.Equal(chunk[:n], empty[:n]) { // most of a disk is, and no value
+			wanted = nil
+		}
+		for form, needle := range wanted {
 			for from := 0; ; {
 				i := bytes.Index(chunk[from:n], needle)
 				if i < 0 {
