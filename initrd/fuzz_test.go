@@ -33,8 +33,10 @@ func corpus(t testing.TB) map[string][]byte {
 		images[name+", torn"] = image[:len(image)-300]
 		images[name+", torn early"] = image[:len(base)+20]
 		images[name+", newer"] = newerVersion(t, base, s)
+		images[name+", halted"] = haltedImage(image, base)
+		images[name+", NULs behind"] = append(bytes.Clone(image), make([]byte, 700)...)
 		images[name+", stock"] = append(bytes.Clone(base), images["zstd"]...)
-		if len(images) > 40 {
+		if len(images) > 60 {
 			break
 		}
 	}

@@ -312,6 +312,25 @@ func TestInstall_refuses_what_is_no_file(t *testing.T) {
 	b.fails(s, Options{Base: b.dir}, "is a directory, not a file")
 }
 
+// What cannot be looked into is refused, unless the caller says what it is.
+func TestInstall_no_initrd(t *testing.T) {
+	t.Parallel()
+	s := mustSegment(t, secrets("a"), Digest{})
+	for _, base := range []string{"#!/bin/sh\n", "\x89LZO\x00\r\n\x1a\n data"} {
+		b := newBoot(t, []byte(base))
+		b.fails(s, Options{}, "at offset 0")
+		o := b.withBase([]byte(base))
+		for _, want := range []Action{Appended, Unchanged} {
+			if res, err := Install(b.image, s, o); err != nil || res.Action != want || !bytes.Equal(readFile(t, b.image), join(t, []byte(base), s)) {
+				t.Errorf("%q: %+v, %v", base, res, err)
+			}
+		}
+		if _, err := Remove(b.image, o); err != nil || string(readFile(t, b.image)) != base {
+			t.Errorf("%q: after removing %q, %v", base, readFile(t, b.image), err)
+		}
+	}
+}
+
 func TestInstall_base_is_the_image(t *testing.T) {
 	t.Parallel()
 	b := newBoot(t, baseArchive())

@@ -92,9 +92,6 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	} else if now != j.info {
 		return fmt.Errorf("image %s: was changed by somebody else meanwhile", j.image)
 	}
-	if d.segment == nil && !d.wipe {
-		return j.truncate(f, d)
-	}
 	if err := j.makeRoom(f, d); err != nil {
 		return err
 	}
@@ -104,10 +101,17 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	}
 	if old := d.OldSize - d.Base; old > 0 {
 		j.left = perhapsWithout
-		if err := put(f, tail[:min(old, head)], d.Base); err != nil {
+		err := put(f, tail[:min(old, head)], d.Base)
+		truncates := d.segment == nil && !d.wipe
+		if err != nil && !(truncates && noSpace(err)) { // where a file system moves what is written, truncating is still possible
 			return err
 		}
-		j.left = withoutSecrets
+		if err == nil {
+			j.left = withoutSecrets
+		}
+		if truncates {
+			return truncate(f, d)
+		}
 	}
 	if err := j.fillIn(f, d, tail, head); err != nil {
 		return err
@@ -122,7 +126,7 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	if err != nil || d.Size >= d.OldSize {
 		return err
 	}
-	return j.truncate(f, d)
+	return truncate(f, d)
 }
 
 // halted is what is written behind the base before the last step, and how much of it is the padding and the marker that halts the kernel.
@@ -191,15 +195,11 @@ func (j *job) fillIn(f atomicfile.File, d *decision, tail []byte, head int64) er
 	return errors.Join(err, undo)
 }
 
-// truncate cuts what is behind the base.
-func (j *job) truncate(f atomicfile.File, d *decision) error {
+// truncate cuts what is behind the base, of which the kernel uses nothing any more.
+func truncate(f atomicfile.File, d *decision) error {
 	if err := f.Truncate(d.Base); err != nil {
-		if now, statErr := f.Stat(); statErr != nil || now.Size != d.OldSize {
-			j.left = perhapsWithout
-		}
 		return err
 	}
-	j.left = withoutSecrets
 	return f.Sync()
 }
 
@@ -213,6 +213,8 @@ func erase(f atomicfile.File, off, n int64) error {
 	return f.Sync()
 }
 
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // put writes and syncs.
 func put(f atomicfile.File, p []byte, off int64) error {
 	if _, err := f.WriteAt(p, off); err != nil {
@@ -223,7 +225,7 @@ func put(f atomicfile.File, p []byte, off int64) error {
 
 // allocateError tells a full disk, on which nothing was changed, from other faults.
 func (j *job) allocateError(d *decision, err error) error {
-	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+	if !noSpace(err) {
 		return err
 	}
 	space, spaceErr := j.dir.Space()

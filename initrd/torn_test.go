@@ -109,6 +109,57 @@ func TestInstall_sectors_missing(t *testing.T) {
 	}
 }
 
+// haltedImage is an image while its end is overwritten in place.
+func haltedImage(image, base []byte) []byte {
+	image = bytes.Clone(image)
+	halt(image[int64(len(base))+Padding(int64(len(base))):], int64(len(image)-len(base)))
+	return image
+}
+
+// While an image is overwritten in place, any of its sectors may be the old or the new one. In none of these states does the kernel use a
+// file, and the next run mends each, whether it knows the base or not.
+func TestInstall_in_place_in_any_order(t *testing.T) {
+	t.Parallel()
+	const sector = 512
+	segments := []*Segment{
+		mustSegment(t, secrets("first"), Digest{1}), mustSegment(t, secrets("second", string(noise(1, 1200))), Digest{2}),
+	}
+	next := mustSegment(t, secrets("third"), Digest{3})
+	for name, base := range tornBases(t) {
+		for i, to := range segments {
+			t.Run(fmt.Sprintf("%s to %d", name, i), func(t *testing.T) {
+				t.Parallel()
+				was, is := join(t, base, segments[1-i]), join(t, base, to)
+				size := max(len(was), len(is))
+				was, is = haltedImage(filled(was, size), base), haltedImage(filled(is, size), base)
+				first := len(base) / sector
+				count := (size-1)/sector - first + 1
+				b := newBoot(t, []byte{})
+				for mask := range 1 << count {
+					state := bytes.Clone(was)
+					for s := range count {
+						if mask>>s&1 == 1 {
+							at := (first + s) * sector
+							copy(state[at:min(at+sector, size)], is[at:])
+						}
+					}
+					if !withoutSecretsToUse(state, base) {
+						t.Fatalf("sectors %b: the kernel uses files of it", mask)
+					}
+					if err := Verify(bytes.NewReader(state), int64(size), nil); err == nil {
+						t.Fatalf("sectors %b: taken for whole", mask)
+					}
+					writeFile(t, b.image, state)
+					res, err := Install(b.image, next, Options{})
+					if err != nil || res.Action != Repaired || !bytes.Equal(readFile(t, b.image), join(t, base, next)) {
+						t.Fatalf("sectors %b: %+v, %v", mask, res, err)
+					}
+				}
+			})
+		}
+	}
+}
+
 // What looks like a segment of ours inside somebody's file is that file's.
 func TestInstall_marker_inside_a_file(t *testing.T) {
 	t.Parallel()

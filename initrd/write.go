@@ -105,7 +105,7 @@ func (j *job) execute(d *decision) error {
 		return j.overwrite(d)
 	}
 	err := j.replace(d)
-	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) || errors.Is(err, atomicfile.ErrUnsynced) {
+	if !noSpace(err) || errors.Is(err, atomicfile.ErrUnsynced) {
 		return err
 	}
 	// What the temporary file had taken can be used again when its removal is on the disk.
