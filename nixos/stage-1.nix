@@ -40,6 +40,8 @@ let
             sops_say "/$name was damaged and is removed: install the boot loader again"
           fi
         done < /.sops-initrd-sums
+      elif [ -f /.sops-initrd-begin ]; then
+        sops_say "the secrets of this image were not installed to the end: install the boot loader again"
       fi
     '';
 
