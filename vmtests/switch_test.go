@@ -124,7 +124,7 @@ func newSwitchHost(t *testing.T, k vm.Kernel) *switchHost {
 	if err := vm.MakeExt4(t.Context(), &store, h.store, 128); err != nil {
 		t.Fatal(err)
 	}
-	ext4().make(t, &state, h.state, 16)
+	ext4().make(t, &state, h.state, false)
 	var esp vm.Tree
 	esp.Copy("/EFI/BOOT/BOOTX64.EFI", "/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
 	if err := vm.MakeFAT(t.Context(), &esp, h.esp, 64); err != nil {

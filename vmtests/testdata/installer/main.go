@@ -2,18 +2,22 @@
 // should come out. It installs a segment whose content follows from its arguments.
 //
 //	installer install|in-place [-base FILE] TAG SIZE IMAGE...
-//	installer remove IMAGE...
+//	installer remove|remove-in-place [-base FILE] IMAGE...
 //	installer rename-once TAG SIZE IMAGE   write a temporary file, fsync, rename, fsync the directory
-//	installer append TAG SIZE IMAGE        >>, as the stock appender does it
+//	installer append TAG SIZE IMAGE        >>, as the stock appender does it, and what the kernel then does by itself: it writes it to the disk
 package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"sops-initrd/initrd"
 )
@@ -32,10 +36,14 @@ func run(mode string, args []string) error {
 		return err
 	}
 	args = flags.Args()
-	opts := initrd.Options{Base: *base, AllowInPlace: mode == "in-place"}
-	if mode == "remove" {
+	opts := initrd.Options{Base: *base, AllowInPlace: strings.HasSuffix(mode, "in-place")}
+	if strings.HasPrefix(mode, "remove") {
 		for _, image := range args {
-			if _, err := initrd.Remove(image, opts); err != nil {
+			res, err := initrd.Remove(image, opts)
+			if err == nil && res.InPlace != opts.AllowInPlace {
+				err = fmt.Errorf("%s: %s, in place: %v", image, res.Action, res.InPlace)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -58,8 +66,8 @@ func run(mode string, args []string) error {
 			if err != nil {
 				return err
 			}
-			if mode == "in-place" && !res.InPlace {
-				return fmt.Errorf("%s: %s, not in place", image, res.Action)
+			if res.InPlace != opts.AllowInPlace && res.Action != initrd.Unchanged {
+				return fmt.Errorf("%s: %s, in place: %v", image, res.Action, res.InPlace)
 			}
 		case "rename-once":
 			err = renameOnce(image, segment)
@@ -123,5 +131,5 @@ func appendTo(image string, segment *initrd.Segment) error {
 	if _, err := f.Write(tail); err != nil {
 		return err
 	}
-	return f.Close()
+	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
 }
