@@ -470,7 +470,8 @@ func (h *switchHost) everyState(t *testing.T, before []byte, parameter string) (
 		t.Fatal(err)
 	}
 	found = map[string]int{}
-	err = vm.Replay(before, epochs, 0, nil, state, func(bool) error {
+	writeFile(t, state, 0o600, before)
+	err = vm.Replay(state, epochs, 0, 512, nil, func([32]byte, bool) error {
 		entries, chosen := h.menu(t, state)
 		switch {
 		case entries[chosen].whole:
