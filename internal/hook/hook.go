@@ -46,6 +46,7 @@ func (o Options) image() initrd.Options {
 type job struct {
 	manifest *manifest.Initrd
 	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
+	files    resolve.Files          // that both the digest and the values come from
 }
 
 // read reads a manifest and the files of this host that it names. Without a job the manifest itself is at fault; with a job
@@ -101,7 +102,7 @@ func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
 
 // values decrypts and renders what the entries need.
 func (j *job) values(ctx context.Context, o Options) (*resolve.Result, error) {
-	req := needed(j.manifest)
+	req := j.needed()
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	result := resolve.Run(ctx, req)
 	for _, w := range result.Warnings {

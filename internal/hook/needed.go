@@ -21,12 +21,13 @@ func declaredMode(e manifest.Entry) fs.FileMode {
 
 // needed is the part of a manifest that its entries use: a secret that only stands in the list cannot make an image stale or
 // a run fail.
-func needed(m *manifest.Initrd) resolve.Request {
+func (j *job) needed() resolve.Request {
+	m := j.manifest
 	secrets, templates := make(map[string]bool), make(map[string]bool)
 	for _, e := range m.Entries {
 		secrets[e.Secret], templates[e.Template] = true, true
 	}
-	req := resolve.Request{Keys: m.Keys, Placeholders: m.Placeholders}
+	req := resolve.Request{Keys: m.Keys, Placeholders: m.Placeholders, Files: &j.files}
 	for _, t := range m.Templates {
 		if !templates[t.Name] {
 			continue

@@ -28,7 +28,7 @@ func (o Options) withoutKeys(ctx context.Context, j *job, image string, fault er
 
 // hasNoKey says whether the host has no key at all, and nothing but that is wrong with the sops files.
 func (o Options) hasNoKey(ctx context.Context, j *job) bool {
-	req := needed(j.manifest)
+	req := j.needed()
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	d := resolve.Diagnose(ctx, req)
 	if len(d.Identities) > 0 {

@@ -72,9 +72,10 @@ func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 // seal reads the files of a request, without keys. A file that cannot be read has an error that names its secrets.
 func seal(req Request) (map[place]*sopsfile.Sealed, map[place]error) {
 	sealed, faulty := make(map[place]*sopsfile.Sealed), make(map[place]error)
+	files := req.files()
 	for _, f := range group(req.Secrets) {
 		at := placeOf(f.secrets[0])
-		opened, err := sopsfile.Open(f.path, f.format)
+		opened, err := files.open(at)
 		if err == nil {
 			sealed[at], err = opened.Seal()
 		}

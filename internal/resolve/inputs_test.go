@@ -183,3 +183,29 @@ var errFull = errors.New("full")
 type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errFull }
+
+// What two requests with the same Files are about does not change between them.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	own := testkeys.Public(t, testkeys.Age)
+	path := testkeys.Encrypt(t, "yaml", "a: before\n", "--age", own)
+	req := resolve.Request{
+		Keys:    manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)},
+		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
+	}
+	kept := req
+	kept.Files = new(resolve.Files)
+	before := inputs(t, kept)
+	if err := os.Rename(testkeys.Encrypt(t, "yaml", "a: after\n", "--age", own), path); err != nil {
+		t.Fatal(err)
+	}
+	if inputs(t, kept) != before || inputs(t, req) == before {
+		t.Error("the inputs are not those of the content that was read first")
+	}
+	for want, req := range map[string]resolve.Request{"before": kept, "after": req} {
+		result := resolve.Run(t.Context(), req)
+		if got := string(result.Secrets["s"].Data); result.Err() != nil || got != want {
+			t.Errorf("%q, %v, want %q", got, result.Err(), want)
+		}
+	}
+}

@@ -13,8 +13,9 @@ import (
 // file with key groups has to name one of them in as many groups as are needed. Files that cannot be read are left to [Check].
 func CheckRecipients(req Request, hosts []recipient.Key) error {
 	var all faults
+	files := req.files()
 	for _, f := range group(req.Secrets) {
-		opened, err := sopsfile.Open(f.path, f.format)
+		opened, err := files.open(place{f.path, f.format})
 		if err != nil || forHosts(opened, hosts) {
 			continue
 		}

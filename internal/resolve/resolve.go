@@ -25,6 +25,8 @@ type Request struct {
 	Getenv func(string) string
 	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means what Keys says, else 30 s.
 	Timeout time.Duration
+	// Files keeps the sops files from one request to the next, so that all of them are about the same content; nil reads them anew.
+	Files *Files
 }
 
 // Value is the plaintext of one secret or template, or the reason why there is none. Of Data and Err exactly one counts.
@@ -89,11 +91,12 @@ func Run(ctx context.Context, req Request) *Result {
 func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
 	ring := keyring.Open(req.ringConfig())
 	files := group(req.Secrets)
+	read := req.files()
 	var workGroup errgroup.Group
 	workGroup.SetLimit(workers)
 	for _, f := range files {
 		workGroup.Go(func() error {
-			f.decrypt(ctx, ring, req.timeout())
+			f.decrypt(ctx, read, ring, req.timeout())
 			return nil
 		})
 	}
@@ -170,10 +173,10 @@ func filesByName(files []*file) map[string]*file {
 	return byName
 }
 
-func (f *file) decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Duration) {
+func (f *file) decrypt(ctx context.Context, files *Files, ring *keyring.Ring, timeout time.Duration) {
 	f.values = make(map[string]Value, len(f.secrets))
 	var plain *sopsfile.Plain
-	f.opened, f.fault = sopsfile.Open(f.path, f.format)
+	f.opened, f.fault = files.open(place{f.path, f.format})
 	if f.fault == nil {
 		plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring, timeout)
 	}
