@@ -146,6 +146,10 @@ func (a *activation) manyFiles(name, about string, n int, pgp bool) benchCase {
 		if home, err = a.fixture.gnupgHome(); err != nil {
 			return nil, err
 		}
+		// strace waits for whatever a tool has started, so that the agent must be there before.
+		if _, err = output(nil, nil, "gpgconf", "--homedir", home, "--launch", "gpg-agent"); err != nil {
+			return nil, err
+		}
 		tools, err := a.tools(name, w, []string{"GNUPGHOME=" + home})
 		if err != nil {
 			return nil, err

@@ -115,6 +115,16 @@ func (f *fixture) gnupgHome() (string, error) {
 	})
 }
 
+// stopAgent ends the agent of gnupgHome, where there is one.
+func (f *fixture) stopAgent() error {
+	path := filepath.Join(f.dir, "gnupg")
+	if _, err := os.Stat(path); err != nil {
+		return nil //nolint:nilerr // no case needed it
+	}
+	_, err := output(nil, nil, "gpgconf", "--homedir", path, "--kill", "all")
+	return err
+}
+
 // pgpFingerprint is the fingerprint of the key in gnupgHome.
 func (f *fixture) pgpFingerprint() (string, error) {
 	home, err := f.gnupgHome()

@@ -103,9 +103,11 @@ func run(env cli.Env) int {
 	}
 	defer os.RemoveAll(b.images()) // gigabytes
 	if o.instructions {
-		return cli.Report(env, program, b.countInstructions(env.Stdout, b.cases()))
+		err = b.countInstructions(env.Stdout, b.cases())
+	} else {
+		err = b.report(env.Stdout)
 	}
-	return cli.Report(env, program, b.report(env.Stdout))
+	return cli.Report(env, program, errors.Join(err, b.fixture().stopAgent()))
 }
 
 // insideVariable is set in the process that runs in a mount namespace of its own.
@@ -144,8 +146,12 @@ const runDir = "/run/bench"
 // images is where images lie: on a real file system.
 func (b *bench) images() string { return filepath.Join(b.build, "images") }
 
+func (b *bench) fixture() *fixture {
+	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/testkeys/testdata"}
+}
+
 func (b *bench) cases() []benchCase {
-	f := &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/testkeys/testdata"}
+	f := b.fixture()
 	p := programs{slim: filepath.Join(b.build, "slim"), full: filepath.Join(b.build, "full"), against: b.against}
 	if b.programs != "" {
 		p.slim = b.programs
