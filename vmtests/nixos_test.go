@@ -1,7 +1,6 @@
 package vmtests
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -246,6 +245,7 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 	noPlaintext(t, disk, h.planted(t))
 
 	t.Run("torn by a power failure", func(t *testing.T) { h.torn(t, kernel, image, value("luks")) })
+	t.Run("half overwritten in place", func(t *testing.T) { h.halted(t, kernel, image) })
 }
 
 // netdev is what the template for the tunnel is rendered to.
@@ -262,39 +262,6 @@ PublicKey=%s
 Endpoint=192.0.2.1:51820
 AllowedIPs=10.100.0.0/24
 `, key, peerPublic)
-}
-
-// torn boots an image that ends in the middle of a file: the kernel gives the file its full size, and stage 1 must neither use it nor
-// miss the files before it.
-func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
-	t.Helper()
-	data, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := bytes.LastIndex(data, []byte(last))
-	if at < 0 {
-		t.Fatal("the image does not hold the key")
-	}
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]), Memory: 512, Append: "quiet"})
-	for name, want := range map[string]string{
-		"stage1:/run/secrets/luks":                 "missing",
-		"stage1:/.initrd-secrets/run/secrets/luks": "missing",
-		"stage1:/etc/iscsi/chap":                   regular(0o600, 0, 0, []byte("another module's file\n")),
-		"disk":                                     "not opened",
-	} {
-		if got := rep.Results[name].Detail; got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
-		}
-	}
-	for _, line := range []string{
-		"sops-initrd: /.initrd-secrets/run/secrets/luks was damaged and is removed",
-		"sops-initrd: /run/secrets/luks is missing",
-	} {
-		if !strings.Contains(rep.Console, line) {
-			t.Errorf("the console does not say %q", line)
-		}
-	}
 }
 
 // install boots a machine that installs its boot loader: a copy of the base on the boot partition, and the hook, three times, as at three
