@@ -378,12 +378,16 @@ func TestPrograms_commandFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := ring(t, Config{Getenv: env(envAgeKeyCmd, c.line), Timeout: 300 * time.Millisecond})
+			timeout := time.Minute // on a busy machine, too, no other is without an answer
+			if c.name == "hangs" {
+				timeout = 300 * time.Millisecond
+			}
+			r := ring(t, Config{Getenv: env(envAgeKeyCmd, c.line), Timeout: timeout})
 			begin := time.Now()
 			if _, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.Age), "x")); !errors.Is(err, ErrNoMatch) {
 				t.Errorf("error is %v", err)
 			}
-			if took := time.Since(begin); took > 20*time.Second {
+			if took := time.Since(begin); c.name == "hangs" && took > 20*time.Second {
 				t.Errorf("it took %v", took)
 			}
 			if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{envAgeKeyCmd, c.want}) {

@@ -117,15 +117,19 @@ func TestPrograms_plugins(t *testing.T) {
 
 func TestPrograms_pluginFaults(t *testing.T) {
 	pluginsInPath(t, "hang", "echo", "ask")
-	for _, c := range []struct{ plugin, want string }{
-		{"hang", "age-plugin-hang: no answer in 500ms"},
-		{"echo", "age-plugin-echo: echo plugin: bad identity … [31m"},
-		{"ask", "age-plugin-ask: ask plugin: nobody answers"},
-		{"missing", "age-plugin-missing is not in PATH"},
+	for _, c := range []struct {
+		plugin  string
+		timeout time.Duration // enough for a busy machine where an answer is wanted
+		want    string
+	}{
+		{"hang", 500 * time.Millisecond, "age-plugin-hang: no answer in 500ms"},
+		{"echo", time.Minute, "age-plugin-echo: echo plugin: bad identity … [31m"},
+		{"ask", time.Minute, "age-plugin-ask: ask plugin: nobody answers"},
+		{"missing", time.Minute, "age-plugin-missing is not in PATH"},
 	} {
 		t.Run(c.plugin, func(t *testing.T) {
 			path, lines := pluginKeys(t, c.plugin)
-			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: 500 * time.Millisecond})
+			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: c.timeout})
 			_, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.Age), "x"))
 			if err == nil || err.Error() != path+": "+c.want {
 				t.Errorf("error is %v, want %q", err, c.want)
