@@ -112,7 +112,8 @@ in
       systemd = mkIf initrd.systemd.enable {
         # In the copying unit itself: units that are ordered after it, as sshd's, find everything in place.
         services.initrd-nixos-copy-secrets = {
-          preStart = say + verify "";
+          # It would look through everything below / for want of the directory, in an image that has no secrets.
+          preStart = "mkdir -p /.initrd-secrets\n" + say + verify "";
           postStart = mkIf (copied != [ ]) (say + place);
           # It reads keys as an ordinary user, and is not ordered after the copying unit by NixOS.
           before = [ "systemd-networkd.service" ];

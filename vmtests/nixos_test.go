@@ -136,9 +136,11 @@ func (h nixosHost) stageOne(t *testing.T, kernel vm.Kernel) []byte {
 	tree.File("/init", 0o755, []byte(vm.Prelude+`
 mount -t tmpfs -o mode=755 run /run
 dmesg -n 4 # as stage 1 has it with "quiet"
-cd /.initrd-secrets
-for f in $(find . -type f); do mkdir -p "/$(dirname "$f")"; cp "$f" "/$f"; done
-cd /
+if [ -d /.initrd-secrets ]; then
+  cd /.initrd-secrets
+  for f in $(find . -type f); do mkdir -p "/$(dirname "$f")"; cp "$f" "/$f"; done
+  cd /
+fi
 `+h.PreDeviceCommands+`
 dmesg -n 1
 describe /run/secrets/luks /.initrd-secrets/run/secrets/luks /run/secrets/initrd-ssh-key /etc/systemd/network/wg0.netdev /etc/iscsi/chap | sed 's/^RESULT /RESULT stage1:/'

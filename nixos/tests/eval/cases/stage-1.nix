@@ -71,6 +71,13 @@ in
     expected = [ "      rm -f \"/$name\"" ];
   };
 
+  "systemd: an image without secrets has the directory that is looked through" = {
+    expr = lib.head (
+      lib.splitString "\n" systemd.config.boot.initrd.systemd.services.initrd-nixos-copy-secrets.preStart
+    );
+    expected = "mkdir -p /.initrd-secrets";
+  };
+
   "systemd: the tools are in the initrd" = {
     expr = systemd.config.boot.initrd.systemd.extraBin;
     expected = lib.genAttrs [
