@@ -341,8 +341,8 @@ func TestPowerCut_wholeSwitch(t *testing.T) {
 }
 
 // search looks for values after all: on the ESP they may be in the installed images and in what killed runs and replaced
-// images left in clusters that are free now, which vfat does not overwrite; in no other file. On the other disks they may be
-// nowhere.
+// images left in clusters that are free now, which vfat does not overwrite, or that belonged to no file when the power was cut:
+// of those fsck.vfat -a, which runs before every mount, makes files. They may be in no other file, and on the other disks nowhere.
 func (h *switchHost) search(t *testing.T) {
 	t.Helper()
 	values := map[string][]byte{}
@@ -359,6 +359,19 @@ func (h *switchHost) search(t *testing.T) {
 			t.Fatal(err)
 		}
 		may = append(may, image...)
+	}
+	// "::/FSCK0000.REC"
+	listing, err := vm.Output(exec.CommandContext(t.Context(), "mdir", "-b", "-i", h.esp, "::"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile(`(?m)^::(/FSCK[0-9]+\.REC)$`).FindAllSubmatch(listing, -1) {
+		t.Logf("the check of the file system made %s", name[1])
+		found, err := vm.FATExtents(t.Context(), h.esp, string(name[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		may = append(may, found...)
 	}
 	left, err := vm.FindPlaintext(h.esp, values, may...)
 	if err != nil {
