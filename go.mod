@@ -1,4 +1,4 @@
-module sops-initrd
+module github.com/sops-initrd/sops-initrd
 
 go 1.25.8
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func TestRun_usage(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 const program = "bench"
@@ -147,7 +147,7 @@ const runDir = "/run/bench"
 func (b *bench) images() string { return filepath.Join(b.build, "images") }
 
 func (b *bench) fixture() *fixture {
-	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/testkeys/testdata"}
+	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/test/testkeys/testdata"}
 }
 
 func (b *bench) cases() []benchCase {

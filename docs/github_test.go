@@ -43,7 +43,7 @@ func (s *stage) installNix(t *testing.T) {
 	tree := t.TempDir()
 	nixpkgs(t, tree)
 	github.add(t, "NixOS/nixpkgs", tree)
-	github.add(t, "sops-initrd/sops-initrd", "..")
+	github.add(t, "github.com/sops-initrd/sops-initrd/sops-initrd", "..")
 	certificate := github.serve(t)
 	for machine, owner := range map[string]int{"admin": 4000, "server01": 0} {
 		root := s.root(machine)

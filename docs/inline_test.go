@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // What stands in sentences cannot be played. Commands there have to be ones that exist, with subcommands and flags that exist;

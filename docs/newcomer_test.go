@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // newcomer is the root of a machine that has next to nothing: a base system, Nix, git and an SSH client.

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/scripttest"
-	"sops-initrd/internal/testkeys"
-	"sops-initrd/internal/testns"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testns"
 )
 
 func TestMain(m *testing.M) {
@@ -289,7 +289,7 @@ func programs(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-o", built+"/", "sops-initrd/cmd/...", "filippo.io/age/cmd/age-keygen")
+	cmd := exec.Command("go", "build", "-o", built+"/", "github.com/sops-initrd/sops-initrd/cmd/...", "filippo.io/age/cmd/age-keygen")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/initrd"
 )
 
 // loopback brings up the loopback interface of a new network namespace.

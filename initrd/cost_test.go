@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"sops-initrd/internal/atomicfile"
-	"sops-initrd/internal/atomicfile/faults"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/test/faults"
 )
 
 // Nothing of a base but its ends is read, whatever its size, when there is nothing to do, or when the image is a new file. Otherwise it is

@@ -7,7 +7,7 @@ import (
 	"io"
 	"slices"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // span is a piece of a file.

@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/initrd"
 )
 
 // scratch makes a directory with an image for an example: a cpio archive with nothing in it.

@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/atomicfile"
-	"sops-initrd/internal/atomicfile/faults"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/test/faults"
 )
 
 // fullLayer is a layer whose file system has little room.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // need returns the path of a program, or skips the test; in CI its absence is a failure.

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"time"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // Action says what Install, Plan or Remove did, or would do, to an image.

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // This file changes the end of an image in place. Nothing that a power cut can leave behind makes the kernel use a part of a

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // NoSpaceError says that a file system has no room for what has to be written. The image was not changed.

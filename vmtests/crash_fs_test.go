@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // fileSystem is a kind of file system: how one is made with files in it, and how a file is read from one that was not

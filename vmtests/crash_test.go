@@ -14,8 +14,8 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/initrd"
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file cut the power at every moment of an installation. A guest runs it on file systems whose every write

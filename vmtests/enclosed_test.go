@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"sops-initrd/initrd"
-	"sops-initrd/internal/frame"
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/frame"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // limine before 12.4.0 puts a second initrd directly behind the first. Enclosed in a zstd frame a segment is found at any

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // A boot partition is vfat, and full: package initrd's own tests of every amount of room, and of names, run on the kernel's own vfat, with

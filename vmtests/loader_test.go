@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file boot through real boot loaders: two generations in the menu, which share their base, each with

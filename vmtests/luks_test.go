@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // scriptedStageOne copies the secrets as NixOS's scripted stage 1 does and opens the disk with the key file.

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // nixosHost is what the NixOS module writes for the host of nixos/tests/eval/host.nix, as nixos/tests/eval/export.nix gives it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // torn boots an image that ends in the middle of a file: the kernel gives the file its full size, and stage 1 must neither use it nor

@@ -8,7 +8,7 @@ import (
 
 	"github.com/u-root/u-root/pkg/cpio"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file do not test this project. They pin what the format in package initrd stands on: how kernels unpack

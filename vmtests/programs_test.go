@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // built are the programs of this repository, built once for all tests that run them.

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // provide has sops-initrd put data into the image as path, from a sops file that sops made: a value of a file, or, where the data are

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // store is a scratch store with a system for each generation: all have the initrd base, and each has an appender as the NixOS

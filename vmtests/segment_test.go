@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"sops-initrd/initrd"
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file boot images that package initrd made.

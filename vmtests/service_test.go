@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // generation is what the module writes for the host when its sops file has other values: whatever depends on the file has

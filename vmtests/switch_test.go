@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file cut the power at any moment of a whole switch on a machine that goes on with what is on its disks:

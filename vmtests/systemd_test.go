@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 func testSysroot(t *testing.T) vm.Sysroot {

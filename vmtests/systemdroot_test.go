@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // systemdRoot is a root file system whose PID 1 is Debian's systemd as it comes in its packages: a journal, users, temporary

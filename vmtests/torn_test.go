@@ -6,7 +6,7 @@ import (
 
 	"github.com/u-root/u-root/pkg/cpio"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The tests of this file pin what kernels do with an archive that a power cut tore. Most of it they do without a word: that is

@@ -12,7 +12,7 @@ import (
 
 	"github.com/u-root/u-root/pkg/cpio"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // unavailable skips, or fails where all tests have to run.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // peerPrivate is the key of the far end, whose public half the host's template has.

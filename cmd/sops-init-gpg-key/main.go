@@ -3,7 +3,7 @@ package main
 import (
 	"os"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 func main() {

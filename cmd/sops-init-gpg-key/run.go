@@ -11,9 +11,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/gnupg"
-	"sops-initrd/internal/keytool"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/gnupg"
+	"github.com/sops-initrd/sops-initrd/internal/keytool"
 )
 
 const program = "sops-init-gpg-key"

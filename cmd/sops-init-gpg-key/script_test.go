@@ -4,10 +4,10 @@ import (
 	"os"
 	"testing"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/gnupg"
-	"sops-initrd/internal/manpage"
-	"sops-initrd/internal/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/gnupg"
+	"github.com/sops-initrd/sops-initrd/internal/manpage"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
 )
 
 func TestMain(m *testing.M) {

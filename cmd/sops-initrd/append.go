@@ -6,10 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/initrd"
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
-	"sops-initrd/internal/record"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
+	"github.com/sops-initrd/sops-initrd/internal/record"
 )
 
 func appendCommand(e cli.Env) *cobra.Command {
@@ -37,7 +37,7 @@ warning says so. What counts as installed by this host is recorded below --state
   sops-initrd append --manifest manifest-initrd.json /boot/secrets.img`,
 		Args: operand("image"),
 		RunE: func(c *cobra.Command, args []string) error {
-			out, err := hook.Append(c.Context(), manifest, args[0], *o)
+			out, err := initrdsecrets.Append(c.Context(), manifest, args[0], *o)
 			if err != nil {
 				return err
 			}
@@ -55,8 +55,8 @@ warning says so. What counts as installed by this host is recorded below --state
 }
 
 // hookOptions are options that warn on standard error and look variables up in the environment.
-func hookOptions(e cli.Env) *hook.Options {
-	return &hook.Options{
+func hookOptions(e cli.Env) *initrdsecrets.Options {
+	return &initrdsecrets.Options{
 		Getenv: e.Getenv,
 		Warn: func(text string, hints ...string) {
 			cli.Warn(e, program, "%s", text)
@@ -75,7 +75,7 @@ func manifestFlag(c *cobra.Command, manifest *string) {
 }
 
 // applyFlags are the flags of append and plan.
-func applyFlags(c *cobra.Command, o *hook.Options) {
+func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then leave it without secrets)")
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
@@ -85,7 +85,7 @@ func applyFlags(c *cobra.Command, o *hook.Options) {
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
 }
 
-func timeoutFlag(c *cobra.Command, o *hook.Options) {
+func timeoutFlag(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().Func("timeout", "how long (`30s`) one program (gpg, an age plugin) or key service is waited for, in place of what the manifest says", func(text string) error {
 		d, err := time.ParseDuration(text)
 		if err == nil && d <= 0 {

@@ -18,9 +18,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	uroot "github.com/u-root/u-root/pkg/cpio"
 
-	"sops-initrd/initrd"
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // host is a directory with a key, sops files and manifests, on which the program is run in this process.
@@ -310,7 +310,7 @@ func TestAppend_warnsOfAnOpenImage(t *testing.T) {
 	if err := errors.Join(os.Chmod(open, 0o755), os.WriteFile(image, base, 0o644), os.Chmod(image, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	if everybody, err := hook.ReadableByOthers(image); err != nil || !everybody {
+	if everybody, err := initrdsecrets.ReadableByOthers(image); err != nil || !everybody {
 		t.Skipf("the directory for temporary files is closed to others (%v)", err)
 	}
 	h.write("host", "value")

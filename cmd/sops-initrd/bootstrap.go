@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/bootstrap"
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/bootstrap"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 func bootstrapCommand(e cli.Env) *cobra.Command {

@@ -6,20 +6,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
-	"sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
 )
 
 // checkReport is what check prints with --json.
 type checkReport struct {
-	Manifest string       `json:"manifest"`
-	Entries  []hook.Entry `json:"entries"`
+	Manifest string                `json:"manifest"`
+	Entries  []initrdsecrets.Entry `json:"entries"`
 }
 
 func checkCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
-	var o hook.CheckOptions
+	var o initrdsecrets.CheckOptions
 	var hosts []string
 	c := &cobra.Command{
 		Use:   "check [--manifest-only] [--recipient KEY]... MANIFEST",
@@ -42,11 +42,11 @@ sops file has to be encrypted for one of the keys given, so that a host that cou
 				}
 				o.Hosts = append(o.Hosts, key)
 			}
-			m, err := hook.Check(args[0], o)
+			m, err := initrdsecrets.Check(args[0], o)
 			if err != nil || !asJSON {
 				return err
 			}
-			return printJSON(e.Stdout, checkReport{args[0], hook.List(m)})
+			return printJSON(e.Stdout, checkReport{args[0], initrdsecrets.List(m)})
 		},
 	}
 	jsonFlag(c, &asJSON)

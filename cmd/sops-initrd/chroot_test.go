@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // What nixos-install does, re-enacted: the boot loader of a system in /mnt is installed by its own programs, with /mnt as their root, the

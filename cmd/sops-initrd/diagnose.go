@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 func diagnoseCommand(e cli.Env) *cobra.Command {
@@ -43,7 +43,7 @@ The exit status is 1 when something cannot be decrypted.`,
 			if len(args) > 0 {
 				file = args[0]
 			}
-			d, err := hook.Diagnose(c.Context(), manifest, file, *o)
+			d, err := initrdsecrets.Diagnose(c.Context(), manifest, file, *o)
 			if err != nil {
 				return err
 			}

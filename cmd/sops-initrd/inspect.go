@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/initrd"
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // inspectReport is what inspect prints with --json.
@@ -31,7 +31,7 @@ append put there with the names, sizes, owners and modes of its entries. It neve
   sops-initrd inspect --json /boot/secrets.img`,
 		Args: operand("image"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			image, err := hook.OpenImage(args[0])
+			image, err := initrdsecrets.OpenImage(args[0])
 			if err != nil {
 				return err
 			}

@@ -7,14 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/bootmenu"
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/provision"
-	"sops-initrd/internal/record"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
+	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/record"
 )
 
 func installLoaderCommand(e cli.Env) *cobra.Command {
-	o := provision.Options{Stdin: e.Stdin, Stdout: e.Stdout, Stderr: e.Stderr, Hook: *hookOptions(e)}
+	o := bootloader.Options{Stdin: e.Stdin, Stdout: e.Stdout, Stderr: e.Stderr, Hook: *hookOptions(e)}
 	var kind string
 	c := &cobra.Command{
 		Use:   "install-loader --loader KIND [--boot DIRECTORY]… -- INSTALLER ARGUMENT… TOPLEVEL",
@@ -52,10 +52,10 @@ not run. Older systems that lack theirs are warnings.`,
 			if err := checkBoots(c, o.Boots); err != nil {
 				return err
 			}
-			if !provision.Supports(o.Kind) {
+			if !bootloader.Supports(o.Kind) {
 				return cli.Usage(fmt.Errorf("%s: %s", c.Name(), whyNot(o.Kind)))
 			}
-			return provision.Install(c.Context(), o)
+			return bootloader.Install(c.Context(), o)
 		},
 	}
 	c.Flags().StringVar(&kind, "loader", "", "`kind` of the boot loader, see above")
@@ -81,7 +81,7 @@ func whyNot(kind bootmenu.Kind) string {
 	}
 	var kinds []string
 	for _, k := range bootmenu.Kinds() {
-		if provision.Supports(k) {
+		if bootloader.Supports(k) {
 			kinds = append(kinds, string(k))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // addManCommand adds the command that writes the manual pages; packages call it when they are built. Slim programs are without it: the

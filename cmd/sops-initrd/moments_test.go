@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/hook"
-	"sops-initrd/internal/provision"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // moments is a machine whose boot directory is looked at again and again while a loader is being installed.
@@ -113,7 +113,7 @@ var values = map[string]string{"g1": "first", "g2": "second", "g3": "third"}
 // check wants every entry's initrd to be there, with the secrets of its own system or none. all wants them to have theirs.
 func (m moments) check(when string, all bool) {
 	m.Helper()
-	status, err := provision.Look([]string{m.path("boot")}, m.path("efivars"), hook.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
+	status, err := bootloader.Look([]string{m.path("boot")}, m.path("efivars"), initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
 	if err != nil {
 		m.Fatalf("%s: %v", when, err)
 	}
@@ -126,7 +126,7 @@ func (m moments) check(when string, all bool) {
 			m.Errorf("%s: entry %q: %v", when, e.Title, err)
 			continue
 		}
-		if e.State != hook.Whole && (all || e.State != hook.Missing) {
+		if e.State != initrdsecrets.Whole && (all || e.State != initrdsecrets.Missing) {
 			m.Errorf("%s: entry %q is %s", when, e.Title, e.State)
 		}
 		for system, value := range values {

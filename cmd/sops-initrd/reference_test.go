@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // referencePage has what --help prints of every command.

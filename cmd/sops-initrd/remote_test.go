@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/remotekey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // TestRemoteKey appends a secret whose only key is in a Vault, with and without a sops to ask. Run by "scripts/slim test" it is the

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/initrd"
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 func removeCommand(e cli.Env) *cobra.Command {

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/provision"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // program is the name under which everything is reported.
@@ -26,7 +26,7 @@ func run(e cli.Env) int {
 	root.SetContext(ctx)
 	root.SetArgs(e.Args)
 	err := root.Execute()
-	var installer *provision.ExitError
+	var installer *bootloader.ExitError
 	if errors.As(err, &installer) {
 		return installer.Status // it has said why
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden outputs of the scripts")

@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
-	"sops-initrd/internal/provision"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 func statusCommand(e cli.Env) *cobra.Command {
@@ -44,7 +44,7 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 			if err := checkBoots(c, boots); err != nil {
 				return err
 			}
-			s, err := provision.Look(boots, variables, *o)
+			s, err := bootloader.Look(boots, variables, *o)
 			if err != nil {
 				return err
 			}
@@ -73,7 +73,7 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 	return c
 }
 
-func printStatus(w io.Writer, s *provision.Status) error {
+func printStatus(w io.Writer, s *bootloader.Status) error {
 	var rows, notes []byte
 	for _, e := range s.Entries {
 		rows = fmt.Appendf(rows, "%s\t%s\t%s\t%s\t%s\n", e.Loader, e.Title, stateText(e), e.Image, e.System)
@@ -91,9 +91,9 @@ func printStatus(w io.Writer, s *provision.Status) error {
 	return err
 }
 
-func stateText(e provision.EntryStatus) string {
+func stateText(e bootloader.EntryStatus) string {
 	text := string(e.State)
-	if e.State == hook.Whole && !e.Compared {
+	if e.State == initrdsecrets.Whole && !e.Compared {
 		text += ", not compared"
 	}
 	if e.Readable {
@@ -103,7 +103,7 @@ func stateText(e provision.EntryStatus) string {
 }
 
 // printMetrics writes the text format of Prometheus. Labels say what and where, never a value.
-func printMetrics(w io.Writer, s *provision.Status) error {
+func printMetrics(w io.Writer, s *bootloader.Status) error {
 	var b strings.Builder
 	b.WriteString("# HELP sops_initrd_entry_lacks_secrets Whether a boot entry would not find the initrd secrets of its system.\n# TYPE sops_initrd_entry_lacks_secrets gauge\n")
 	for i, e := range s.Entries {
@@ -119,7 +119,7 @@ func printMetrics(w io.Writer, s *provision.Status) error {
 }
 
 // labels are those of an entry; its place in the list keeps entries with equal titles apart.
-func labels(i int, e provision.EntryStatus) string {
+func labels(i int, e bootloader.EntryStatus) string {
 	return fmt.Sprintf(`entry="%d",loader=%s,title=%s,system=%s`, i, label(string(e.Loader)), label(e.Title), label(e.System))
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"filippo.io/age/plugin"
 
-	"sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // A program that does not answer is waited for as long as the manifest says, unless the command line says something else.

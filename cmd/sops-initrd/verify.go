@@ -5,15 +5,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/hook"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // verifyReport is what verify prints with --json.
 type verifyReport struct {
-	Image string     `json:"image"`
-	OK    bool       `json:"ok"`
-	State hook.State `json:"state"`
+	Image string              `json:"image"`
+	OK    bool                `json:"ok"`
+	State initrdsecrets.State `json:"state"`
 }
 
 func verifyCommand(e cli.Env) *cobra.Command {
@@ -30,7 +30,7 @@ decrypting anything, so no key is needed. A manifest without entries wants no se
   sops-initrd verify --manifest manifest-initrd.json /boot/secrets.img || echo "reinstall the boot loader"`,
 		Args: operand("image"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			state, wanted, err := hook.Verify(manifest, args[0], *o)
+			state, wanted, err := initrdsecrets.Verify(manifest, args[0], *o)
 			if err != nil {
 				return err
 			}
@@ -51,23 +51,23 @@ decrypting anything, so no key is needed. A manifest without entries wants no se
 	return c
 }
 
-func answer(s hook.State, manifest string, wanted bool) string {
+func answer(s initrdsecrets.State, manifest string, wanted bool) string {
 	switch s {
-	case hook.Whole:
+	case initrdsecrets.Whole:
 		if manifest == "" {
 			return "whole"
 		}
 		return "whole, and that of " + manifest
-	case hook.Missing:
+	case initrdsecrets.Missing:
 		if !wanted {
 			return "no secrets, as " + manifest + " wants"
 		}
 		return "no secrets of ours at its end"
-	case hook.Damaged:
+	case initrdsecrets.Damaged:
 		return "the secrets are damaged"
-	case hook.Unknown:
+	case initrdsecrets.Unknown:
 		return "the secrets have a version that this program does not know"
-	case hook.Surplus:
+	case initrdsecrets.Surplus:
 		return "has secrets, but " + manifest + " wants none"
 	default:
 		return "stale: made of other inputs than " + manifest + " has now"

@@ -15,10 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/install"
-	"sops-initrd/internal/scripttest"
-	"sops-initrd/internal/testkeys"
-	"sops-initrd/internal/testns"
+	"github.com/sops-initrd/sops-initrd/internal/install"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testns"
 )
 
 // crash is a machine on which installations are interrupted by strace, again and again.

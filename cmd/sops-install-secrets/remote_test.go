@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/install"
-	"sops-initrd/internal/remotekey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/install"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // TestRemoteKey installs a secret whose only key is in a Vault, for an ordinary user, with and without a sops to ask. Run by

@@ -10,9 +10,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/install"
-	"sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/install"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
 const usage = `usage: sops-install-secrets [-ignore-passwd] [-strict] [-json] MANIFEST

@@ -9,13 +9,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/install"
-	"sops-initrd/internal/manpage"
-	"sops-initrd/internal/scripttest"
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
-	"sops-initrd/internal/testns"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/install"
+	"github.com/sops-initrd/sops-initrd/internal/manpage"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testns"
 )
 
 func TestMain(m *testing.M) {

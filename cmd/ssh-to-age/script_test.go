@@ -7,10 +7,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/keytool"
-	"sops-initrd/internal/manpage"
-	"sops-initrd/internal/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/keytool"
+	"github.com/sops-initrd/sops-initrd/internal/manpage"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
 )
 
 func TestMain(m *testing.M) {
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 // The scripts find the test keys in $KEYS.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	keys, err := filepath.Abs("../../internal/testkeys/testdata")
+	keys, err := filepath.Abs("../../internal/test/testkeys/testdata")
 	if err != nil {
 		t.Fatal(err)
 	}

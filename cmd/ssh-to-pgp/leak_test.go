@@ -3,7 +3,7 @@ package main
 import (
 	"testing"
 
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func TestRun_leak(t *testing.T) {

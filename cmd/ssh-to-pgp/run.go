@@ -9,9 +9,9 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/keytool"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/keytool"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 const (

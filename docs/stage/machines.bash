@@ -17,8 +17,8 @@ sed -i '/^alice:/d' "$admin/etc/passwd" "$admin/etc/group"
 echo alice:x:4000:4000::/home/alice:/bin/bash >>"$admin/etc/passwd"
 echo alice:x:4000: >>"$admin/etc/group"
 mkdir -m 700 "$admin/home/alice" "$admin/home/alice/.ssh"
-install -m 600 internal/testkeys/testdata/ssh_ed25519_other "$admin/home/alice/.ssh/id_ed25519"
-echo "$(cut -d ' ' -f 1,2 internal/testkeys/testdata/ssh_ed25519_other.pub) alice@laptop" >"$admin/home/alice/.ssh/id_ed25519.pub"
+install -m 600 internal/test/testkeys/testdata/ssh_ed25519_other "$admin/home/alice/.ssh/id_ed25519"
+echo "$(cut -d ' ' -f 1,2 internal/test/testkeys/testdata/ssh_ed25519_other.pub) alice@laptop" >"$admin/home/alice/.ssh/id_ed25519.pub"
 printf 'BatchMode yes\nStrictHostKeyChecking yes\nLogLevel ERROR\n' >"$admin/home/alice/.ssh/config"
 git config --file "$admin/home/alice/.gitconfig" user.name Alice
 git config --file "$admin/home/alice/.gitconfig" user.email alice@example.org

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/atomicfile"
-	"sops-initrd/internal/atomicfile/faults"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/test/faults"
 )
 
 const (

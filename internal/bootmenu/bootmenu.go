@@ -15,7 +15,7 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
 // Kind is a boot loader, or rather the form of its menu.

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/atomicfile"
-	"sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
 // SetInitrds makes entries load other initrds, in place of their last: by the index of an entry, the path on this host. The menu's files are replaced as

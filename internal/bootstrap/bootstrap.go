@@ -13,12 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/newfile"
-	"sops-initrd/internal/pattern"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/newfile"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // SSHKey is the name, in the sops file and in the configuration, of the secret that is the SSH host key.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func TestRequest_nix(t *testing.T) {

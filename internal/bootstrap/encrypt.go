@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/remotekey"
-	"sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
 type encryption struct {

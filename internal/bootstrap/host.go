@@ -7,9 +7,9 @@ import (
 	"os"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // DefaultHostKey is the public key of the machine that this runs on, where OpenSSH and NixOS put it.

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 func (r *Request) result(public sshkey.Public, recipients []sopsfile.Recipient) *Result {

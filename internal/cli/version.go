@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// version is set at link time: -ldflags "-X sops-initrd/internal/cli.version=1.2.3".
+// version is set at link time: -ldflags "-X github.com/sops-initrd/sops-initrd/internal/cli.version=1.2.3".
 var version string
 
 // Version says which build of the program this is: the version given at link time, else what the Go toolchain recorded.

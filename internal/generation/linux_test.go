@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/testns"
+	"github.com/sops-initrd/sops-initrd/internal/test/testns"
 )
 
 // mountsAt lists the type and options of the mounts at dir, the topmost last.

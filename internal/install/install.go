@@ -8,11 +8,11 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/generation"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/units"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/units"
 )
 
 // Program is the name under which messages are printed.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
 // world is a machine in a directory: no mounts, owners and calls of systemctl are written down.

@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"path"
 
-	"sops-initrd/internal/generation"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
 // renderedDir is where templates go in a generation.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
 )
 
 // target is the path of an item below the secrets directory, which stays the same over generations.

@@ -1,9 +1,9 @@
 package install
 
 import (
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/generation"
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // directoryGroups are the groups that may list the secrets' directories; the first that exists is taken. NixOS has both.

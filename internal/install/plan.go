@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/generation"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/units"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/units"
 )
 
 // plan is what a run is going to do.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/units"
+	"github.com/sops-initrd/sops-initrd/internal/units"
 )
 
 // Status is what became of a secret or template.

@@ -6,7 +6,7 @@ import (
 	"path"
 	"strings"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // expandRuntimeDir replaces %r in the paths of a user's manifest by XDG_RUNTIME_DIR, and %% by %.

@@ -9,7 +9,7 @@ import (
 	"os/user"
 	"strconv"
 
-	"sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
 )
 
 // System is everything of the machine that an activation touches and an ordinary user cannot: tests have one of their own.

@@ -17,9 +17,9 @@ import (
 	"filippo.io/age/armor"
 	"filippo.io/age/plugin"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // TestMain makes the test binary be the plugins of age that the tests put into PATH.

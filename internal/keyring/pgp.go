@@ -10,7 +10,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // pgpKey is an SSH RSA key as an OpenPGP key.

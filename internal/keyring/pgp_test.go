@@ -16,9 +16,9 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // sealPGP encrypts a data key with gpg.

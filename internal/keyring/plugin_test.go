@@ -13,8 +13,8 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // pluginMain is a plugin of age. Its identities hold an age key, its recipients an age recipient.

@@ -12,8 +12,8 @@ import (
 
 	"filippo.io/age"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 )
 
 // DefaultTimeout is how long one program is waited for.

@@ -14,7 +14,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // maxKeyFileBytes bounds what is read of a key file: a device file or a mistaken path must not fill the memory.

@@ -10,9 +10,9 @@ import (
 	"io"
 	"os"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/newfile"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/newfile"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // maxInputBytes is more than any file of keys has: a device or the wrong file must not fill the memory.

@@ -10,9 +10,9 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
-	"sops-initrd/internal/pattern"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // Key is a public key.

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func TestAmong(t *testing.T) {

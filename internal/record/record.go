@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // DefaultDir is where a host keeps its records.

@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // BenchmarkRun decrypts secrets of one file: the time for a secret must not grow with their number.

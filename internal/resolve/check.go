@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/remotekey"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/template"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/template"
 )
 
 // Level says how far Check looks.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // manySecrets is a request for n secrets of one file that has a thousand.

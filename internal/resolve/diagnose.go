@@ -7,10 +7,10 @@ import (
 	"io"
 	"strings"
 
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/pattern"
-	"sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
 // Diagnosis says why this host can, or cannot, decrypt files. Nothing of it is secret.

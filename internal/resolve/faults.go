@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/pattern"
-	"sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
 // faults collects what went wrong, in the order in which it is to be told.

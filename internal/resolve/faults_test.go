@@ -12,10 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // report is what a program prints of an error.

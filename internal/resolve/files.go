@@ -3,7 +3,7 @@ package resolve
 import (
 	"sync"
 
-	"sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
 // Files reads sops files once and keeps them, or what is wrong with them. A digest of the inputs and the values then come from the

@@ -3,7 +3,7 @@ package resolve_test
 import (
 	"testing"
 
-	"sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // sshToAge is the age recipient of an SSH key's conversion.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // inputs are the inputs of a request.

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
 // CheckRecipients looks, without any key, for sops files that are encrypted for none of the hosts' keys, and joins them. A

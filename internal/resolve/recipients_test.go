@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/recipient"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/recipient"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func TestCheckRecipients(t *testing.T) {

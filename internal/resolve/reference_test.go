@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // The faults that were found in Mic92/sops-nix 56b2406, as far as they concern keys and decryption, each by its behaviour.

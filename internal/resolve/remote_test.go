@@ -5,11 +5,11 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/cli"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/remotekey"
-	"sops-initrd/internal/resolve"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // TestRun_remoteKey decrypts a file whose only key is in a Vault. The full build does it alone, the slim build asks sops, and

@@ -7,10 +7,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/sopsfile"
-	"sops-initrd/internal/template"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
+	"github.com/sops-initrd/sops-initrd/internal/template"
 )
 
 // Request is what is wanted: the part of a manifest that decides values.

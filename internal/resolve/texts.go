@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/template"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/template"
 )
 
 // known are the names of the secrets of the request.

@@ -12,11 +12,11 @@ import (
 	realkms "github.com/getsops/sops/v3/kms"
 	"github.com/google/go-cmp/cmp"
 
-	"sops-initrd/internal/slim/azkv"
-	"sops-initrd/internal/slim/gcpkms"
-	"sops-initrd/internal/slim/hckms"
-	"sops-initrd/internal/slim/hcvault"
-	"sops-initrd/internal/slim/kms"
+	"github.com/sops-initrd/sops-initrd/internal/slim/azkv"
+	"github.com/sops-initrd/sops-initrd/internal/slim/gcpkms"
+	"github.com/sops-initrd/sops-initrd/internal/slim/hckms"
+	"github.com/sops-initrd/sops-initrd/internal/slim/hcvault"
+	"github.com/sops-initrd/sops-initrd/internal/slim/kms"
 )
 
 // TestStandIn compares every stand-in with the package of sops that it stands in for.

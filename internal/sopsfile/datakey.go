@@ -9,8 +9,8 @@ import (
 
 	"github.com/getsops/sops/v3/shamir"
 
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/remotekey"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 )
 
 // Outcome is what came of one recipient, in a word.

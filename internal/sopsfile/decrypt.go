@@ -11,7 +11,7 @@ import (
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
 
-	"sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
 )
 
 // Plain is a decrypted file. It is not safe for concurrent use.

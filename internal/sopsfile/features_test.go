@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // rule is a configuration of sops with settings that have no flag.

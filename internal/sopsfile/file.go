@@ -19,7 +19,7 @@ import (
 	"github.com/getsops/sops/v3/stores/json"
 	"github.com/getsops/sops/v3/stores/yaml"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // File is an encrypted file, read but not decrypted.

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // Whatever stands in a file and whatever key is asked for: no panic, short errors, and with and without keys the same answer to

@@ -10,7 +10,7 @@ import (
 
 	"github.com/getsops/sops/v3"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that. It is not

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // vault answers like HashiCorp Vault's transit engine, without encrypting anything.

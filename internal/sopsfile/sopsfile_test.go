@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/keyring"
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // formatOf is the format of a file of the corpus.

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"sops-initrd/internal/manifest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 func read(t testing.TB, path string) string {

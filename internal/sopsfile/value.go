@@ -11,7 +11,7 @@ import (
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/stores"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // Value is the value of a key; the empty key is the whole file. The package comment says how keys are read and values are

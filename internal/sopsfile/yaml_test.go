@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // inGo writes a tree with all its types; other than with reflect.DeepEqual, NaN is NaN.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/sshkey"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // FuzzLines: no input makes Lines panic, what it accepts is a key that it reads again, and no error repeats a part of the line,

@@ -14,7 +14,7 @@ import (
 	"filippo.io/age/agessh"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // The age keys were made from the SSH keys by ssh-to-age 1.3.0, the fingerprints by the conversion of Mic92/sops-nix.

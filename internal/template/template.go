@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
 // form is that of the placeholders that the NixOS module writes.

@@ -18,7 +18,7 @@ import (
 	"slices"
 	"strings"
 
-	"sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // Sets are the units to act on, sorted, none twice in a list.

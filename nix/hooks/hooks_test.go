@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/internal/scripttest"
-	"sops-initrd/internal/testkeys"
+	"github.com/sops-initrd/sops-initrd/internal/test/scripttest"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 const (

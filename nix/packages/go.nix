@@ -61,7 +61,7 @@ buildGoModule (
     ldflags = [
       "-s"
       "-w"
-      "-X sops-initrd/internal/cli.version=${finalAttrs.version}"
+      "-X github.com/sops-initrd/sops-initrd/internal/cli.version=${finalAttrs.version}"
     ];
 
     nativeBuildInputs = [

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // stageOne is the init of the base: what the scripted stage 1 of NixOS does with secrets, the disk and the real root.

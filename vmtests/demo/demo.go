@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // demo is one run: a machine with its ESP, its disk and its store, all of them files below dir.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // The demo checks all that it shows; here it has to come to its end.

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"sops-initrd/vmtests/vm"
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // makeBase builds the initrd that all generations share: busybox, cryptsetup, kernel modules, stage 1; compressed as NixOS

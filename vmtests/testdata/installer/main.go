@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/initrd"
 )
 
 func main() {

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 version=$1 sops=$2
-keys=../../../testkeys/testdata
+keys=../../../test/testkeys/testdata
 GNUPGHOME=$(mktemp -d)
 export GNUPGHOME
 trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT

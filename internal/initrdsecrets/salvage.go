@@ -1,0 +1,176 @@
+package initrdsecrets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/record"
+)
+
+// salvage finds the segment that an earlier run made of the same inputs, now that cause keeps this run from making it again.
+//
+// Boot directories may be written by others (a FAT file system has no owners at all), and what is taken over here may end in a
+// signed image. So a segment counts only if it is whole, was made of these very inputs, lies in a file that nobody else can
+// have written, and if this host has a record of having installed exactly these bytes in that directory.
+func (o Options) salvage(image string, inputs initrd.Digest, manifestPath string, cause error) (*initrd.Segment, error) {
+	store := record.Open(o.State)
+	var refusals []string
+	for _, candidate := range o.candidates(image) {
+		segment, err := take(candidate, inputs, store)
+		switch {
+		case err == nil:
+			o.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more", o.KnownAs(image), candidate, manifestPath),
+				reasons(cause)...)
+			return segment, nil
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, initrd.ErrNoSegment) || errors.Is(err, initrd.ErrStale):
+		default:
+			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate, err))
+		}
+	}
+	return nil, cli.WithHint(cause, append(refusals, o.KnownAs(image)+" was not changed")...)
+}
+
+func reasons(cause error) []string {
+	var texts []string
+	for _, err := range split(cause) {
+		texts = append(texts, err.Error())
+	}
+	return texts
+}
+
+// The names under which loaders have an image made before they give it its own.
+var (
+	// systemdBootTemp is made by Python's tempfile from the final name (nixpkgs, systemd-boot-builder.py).
+	systemdBootTemp = pattern.New(`^(.+)[a-zA-Z0-9_]{8}\.tmp$`)
+	// grubTemp is made by Perl's File::Temp (nixpkgs, install-grub.pl).
+	grubTemp = pattern.New(`^(.+-secrets)\.[a-zA-Z0-9_]{8}$`)
+	// limineTemp is made by Python's tempfile from the name of the toplevel (nixpkgs, limine-install.py).
+	limineTemp = pattern.New(`^tmp[a-z0-9_]{8}(.+-secrets)$`)
+)
+
+// candidates are the files that may hold an earlier segment: the image itself, and the one that the loader is going to
+// replace with it.
+func (o Options) candidates(image string) []string {
+	all := []string{image}
+	dir, name := filepath.Split(image)
+	for _, temp := range []pattern.Lazy{systemdBootTemp, grubTemp} {
+		if m := temp().FindStringSubmatch(name); m != nil {
+			all = append(all, filepath.Join(dir, m[1]))
+		}
+	}
+	if m := limineTemp().FindStringSubmatch(name); m != nil && o.Installed != "" {
+		// What limine boots is a copy with a longer name, which older installers never refresh.
+		all = append(all, filepath.Join(o.Installed, m[1]), filepath.Join(o.Installed, "kernels-"+m[1]))
+	}
+	return slices.Compact(all)
+}
+
+// KnownAs is the name under which users know an image: loaders have some made under a name for the moment, and give them their own
+// afterwards.
+func (o Options) KnownAs(image string) string {
+	all := o.candidates(image)
+	return all[len(all)-1]
+}
+
+// take reads the segment of a file, if all that is asked of it is true.
+func take(name string, inputs initrd.Digest, store *record.Store) (*initrd.Segment, error) {
+	f, err := openOwn(name)
+	if err != nil {
+		return nil, err
+	}
+	i, err := newImage(f)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = i.Close() }() // only read from
+	if err := initrd.Verify(i, i.Size, &inputs); err != nil {
+		return nil, err
+	}
+	found, err := initrd.Find(i, i.Size)
+	if err != nil {
+		return nil, err
+	}
+	known, err := store.Has(record.Sum(found.Sum), filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		return nil, errors.New("this host has no record of having installed it there")
+	}
+	return initrd.Extract(i, found)
+}
+
+// openOwn opens a file that only this user, or root, can have written or put there.
+func openOwn(name string) (*os.File, error) {
+	dir, err := os.OpenFile(filepath.Dir(name), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }() // only read from
+	if err := own(dir, unix.S_IFDIR, "its directory"); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, errors.New("it is a symbolic link")
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if err := own(f, unix.S_IFREG, "it"); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// own says whether an opened file or directory is of the given type and belongs to nobody but root or this user.
+func own(f *os.File, kind uint32, what string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case st.Mode&unix.S_IFMT != kind:
+		return fmt.Errorf("%s is of the wrong type", what)
+	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d", what, st.Uid)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("%s can be written by others (mode %#o)", what, st.Mode&0o7777)
+	case kind == unix.S_IFREG && st.Nlink != 1:
+		return fmt.Errorf("%s is a hard link (%d names)", what, st.Nlink)
+	}
+	return nil
+}
+
+// segmentsIn has the sums of all whole segments in the files of a directory.
+func segmentsIn(dir string) (map[record.Sum]bool, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	sums := make(map[record.Sum]bool)
+	for _, d := range files {
+		if !d.Type().IsRegular() {
+			continue
+		}
+		found, err := Find(filepath.Join(dir, d.Name()))
+		switch {
+		case err == nil && found.Whole:
+			sums[record.Sum(found.Sum)] = true
+		case err == nil, errors.Is(err, initrd.ErrNoSegment), errors.Is(err, fs.ErrNotExist):
+		default:
+			return nil, err
+		}
+	}
+	return sums, nil
+}

@@ -1,0 +1,82 @@
+package initrdsecrets
+
+import (
+	"errors"
+	"io"
+
+	"github.com/sops-initrd/sops-initrd/initrd"
+)
+
+// State says what an image holds of ours.
+type State string
+
+// The states of an image.
+const (
+	Whole   State = "whole"   // it ends in a whole segment of ours; with a manifest, in the one of that manifest
+	Missing State = "missing" // it has no segment of ours
+	Damaged State = "damaged" // the segment is torn or was changed
+	Unknown State = "unknown" // the segment has a version that this program does not know
+	Stale   State = "stale"   // the segment is whole, but was made of other inputs than the manifest has now
+	Surplus State = "surplus" // the segment is whole, but the manifest wants none
+)
+
+// Fine says whether the image is as it should be: whole, or without a segment where the manifest wants none.
+func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
+
+// Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
+// compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
+func Verify(manifestPath, image string, o Options) (state State, wanted bool, err error) {
+	want, wanted, err := inputsOf(manifestPath, o)
+	if err != nil {
+		return "", false, err
+	}
+	i, err := OpenImage(image)
+	if err != nil {
+		return "", wanted, err
+	}
+	defer func() { _ = i.Close() }() // only read from
+	state, err = compare(i, i.Size, want, wanted)
+	return state, wanted, err
+}
+
+// VerifyReader is Verify for an image that is part of another file.
+func VerifyReader(manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
+	want, wanted, err := inputsOf(manifestPath, o)
+	if err != nil {
+		return "", false, err
+	}
+	state, err = compare(r, size, want, wanted)
+	return state, wanted, err
+}
+
+// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it wants a segment at all.
+func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
+	if manifestPath == "" {
+		return nil, true, nil
+	}
+	j, err := read(manifestPath, o)
+	if err != nil {
+		return nil, false, err
+	}
+	inputs, err := j.inputs()
+	return &inputs, len(j.manifest.Entries) > 0, err
+}
+
+func compare(r io.ReaderAt, size int64, want *initrd.Digest, wanted bool) (State, error) {
+	err := initrd.Verify(r, size, want)
+	switch {
+	case errors.Is(err, initrd.ErrNoSegment):
+		return Missing, nil
+	case errors.Is(err, initrd.ErrDamaged):
+		return Damaged, nil
+	case errors.Is(err, initrd.ErrVersion):
+		return Unknown, nil
+	case errors.Is(err, initrd.ErrStale) && wanted:
+		return Stale, nil
+	case err == nil && wanted:
+		return Whole, nil
+	case err == nil, errors.Is(err, initrd.ErrStale):
+		return Surplus, nil
+	}
+	return "", err
+}
