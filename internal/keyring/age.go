@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
@@ -100,12 +101,16 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	broken := ErrNoMatch
 	for _, k := range keys {
 		name := k.identity.(*plugin.Identity).Name()
-		data, err := Within(ctx, r.timeout, func() ([]byte, error) { return decryptAge(s.Data, k.identity) })
+		ended := make(chan struct{})
+		data, err := Within(ctx, r.timeout, func() ([]byte, error) {
+			defer close(ended)
+			return decryptAge(s.Data, k.identity)
+		})
 		if err == nil {
 			return data, k.source, nil
 		}
 		if errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
-			endPlugin(name)
+			endPlugin(name, ended)
 			err = fmt.Errorf("age-plugin-%s: %w", name, err)
 		}
 		if errors.Is(broken, ErrNoMatch) && !errors.Is(err, ErrNoMatch) {
@@ -115,9 +120,25 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	return nil, "", broken
 }
 
-// endPlugin ends a plugin that gives no answer. Package age keeps its process to itself, so that it is looked for among the
-// children of this process; where the kernel does not tell them the plugin ends when this process does.
-func endPlugin(name string) {
+// endPlugin ends a plugin that gives no answer, and waits until it is gone. Package age keeps its process to itself, so
+// that it is looked for among the children of this process, again until it is found: it may be just starting. Where the
+// kernel does not tell a process its children the plugin ends when this process does.
+func endPlugin(name string, ended <-chan struct{}) {
+	for deadline := time.Now().Add(pluginEndTimeout); time.Now().Before(deadline); {
+		killChildren("age-plugin-" + name)
+		select {
+		case <-ended:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// pluginEndTimeout is how long the end of a plugin that was killed is waited for: long enough for a busy machine to start it.
+const pluginEndTimeout = 5 * time.Second
+
+// killChildren ends the children of this process that run the named program, a script of that name among them.
+func killChildren(name string) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is well-formed
 	for _, path := range lists {
 		list, err := os.ReadFile(path)
@@ -130,9 +151,8 @@ func endPlugin(name string) {
 				continue
 			}
 			arguments, err := os.ReadFile("/proc/" + field + "/cmdline")
-			isPlugin := func(argument string) bool { return filepath.Base(argument) == "age-plugin-"+name }
-			// A script has its interpreter before it.
-			if err == nil && slices.ContainsFunc(strings.Split(string(arguments), "\x00"), isPlugin) {
+			isName := func(argument string) bool { return filepath.Base(argument) == name }
+			if err == nil && slices.ContainsFunc(strings.Split(string(arguments), "\x00"), isName) {
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended meanwhile
 			}
 		}

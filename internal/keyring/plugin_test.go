@@ -122,7 +122,7 @@ func TestPrograms_pluginFaults(t *testing.T) {
 		timeout time.Duration // enough for a busy machine where an answer is wanted
 		want    string
 	}{
-		{"hang", 500 * time.Millisecond, "age-plugin-hang: no answer in 500ms"},
+		{"hang", time.Millisecond, "age-plugin-hang: no answer in 1ms"},
 		{"echo", time.Minute, "age-plugin-echo: echo plugin: bad identity … [31m"},
 		{"ask", time.Minute, "age-plugin-ask: ask plugin: nobody answers"},
 		{"missing", time.Minute, "age-plugin-missing is not in PATH"},
@@ -137,10 +137,8 @@ func TestPrograms_pluginFaults(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), lines[0]) {
 				t.Error("the error has the private key in it")
 			}
-			for deadline := time.Now().Add(5 * time.Second); c.plugin == "hang" && runs(t, "age-plugin-hang"); time.Sleep(10 * time.Millisecond) {
-				if time.Now().After(deadline) {
-					t.Fatal("the plugin still runs")
-				}
+			if runs(t, "age-plugin-"+c.plugin) {
+				t.Error("the plugin still runs")
 			}
 		})
 	}
@@ -155,7 +153,7 @@ func runs(t *testing.T, name string) bool {
 	}
 	for _, path := range paths {
 		stat, err := os.ReadFile(path)
-		if err == nil && strings.Contains(string(stat), " ("+name[:15]+") ") && strings.Contains(string(stat), fmt.Sprintf(" %d ", os.Getpid())) {
+		if err == nil && strings.Contains(string(stat), " ("+name[:min(15, len(name))]+") ") && strings.Contains(string(stat), fmt.Sprintf(" %d ", os.Getpid())) {
 			return true
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 //go:embed testdata
@@ -145,9 +146,7 @@ func GPGHome(t testing.TB, names ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
-			t.Errorf("end the agent: %v: %s", err, out)
-		}
+		EndAgent(t, home)
 		if err := os.RemoveAll(home); err != nil {
 			t.Error(err)
 		}
@@ -163,6 +162,31 @@ func GPGHome(t testing.TB, names ...string) string {
 		}
 	}
 	return home
+}
+
+// EndAgent ends the agent of a GnuPG home and waits until it is gone: one that is still ending would remove the
+// sockets of the next one, or be found where none should run.
+func EndAgent(t testing.TB, home string) {
+	t.Helper()
+	if out, err := exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
+		t.Errorf("end the agent: %v: %s", err, out)
+	}
+	AwaitAgent(t, home, false)
+}
+
+// AwaitAgent waits until an agent serves a GnuPG home, or none does.
+func AwaitAgent(t testing.TB, home string, want bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		ask := exec.Command("gpg-connect-agent", "--homedir", home, "--no-autostart", "GETINFO pid", "/bye")
+		out, err := ask.Output()
+		if runs := err == nil && bytes.Contains(out, []byte("OK")); runs == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("an agent serves %s: %v, want %v", home, !want, want)
+		}
+	}
 }
 
 // Missing skips a test that needs something this machine does not have; in CI it fails.
