@@ -58,13 +58,10 @@ var (
 	deviceName = pattern.New(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 )
 
-// formats are the formats that have keys and keep line breaks.
+// format is the format of a file by its name: one that has keys and keeps line breaks.
 func format(file string) (manifest.Format, error) {
-	switch filepath.Ext(file) {
-	case ".yaml", ".yml":
-		return manifest.YAML, nil
-	case ".json":
-		return manifest.JSON, nil
+	if f := manifest.FormatOf(file); f == manifest.YAML || f == manifest.JSON {
+		return f, nil
 	}
 	return "", fmt.Errorf("%s: the name ends neither in .yaml nor in .json", file)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
@@ -40,23 +39,8 @@ func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*r
 		if _, err := os.Stat(abs); err != nil {
 			return nil, fmt.Errorf("sops file %w", err)
 		}
-		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs, Format: formatOf(abs)}}
+		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs, Format: manifest.FormatOf(abs)}}
 	}
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	return resolve.Diagnose(ctx, req), nil
-}
-
-// formatOf is the format that sops takes a file for by its name.
-func formatOf(name string) manifest.Format {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".yaml", ".yml":
-		return manifest.YAML
-	case ".json":
-		return manifest.JSON
-	case ".env":
-		return manifest.Dotenv
-	case ".ini":
-		return manifest.INI
-	}
-	return manifest.Binary
 }

@@ -79,11 +79,8 @@ func (s rawSource) check(f *faults, at string, version int) Source {
 	f.name(at+"name", s.Name)
 	f.opened(at+"sopsFile", s.SopsFile)
 	source := Source{Name: s.Name, SopsFile: s.SopsFile, Format: f.format(at+"format", s.Format), Key: s.Key}
-	switch {
-	case source.Format == Binary:
-		source.Key = "" // a binary file is one value
-	case version == 0 && (source.Format == Dotenv || source.Format == INI):
-		source.Key = "" // the reference installs these whole, and its module always writes a key
+	if facts := formats[source.Format]; facts.whole || version == 0 && facts.wholeInReference {
+		source.Key = ""
 	}
 	return source
 }

@@ -41,14 +41,13 @@ func (f *faults) mode(field, text string) fs.FileMode {
 
 // format checks a format's name. None at all means yaml, as in the reference.
 func (f *faults) format(field, text string) Format {
-	switch format := Format(text); format {
-	case "":
+	if text == "" {
 		return YAML
-	case YAML, JSON, Binary, Dotenv, INI:
-		return format
 	}
-	f.add(field, "unknown format %q (known: binary, dotenv, ini, json, yaml)", text)
-	return YAML
+	if _, known := formats[Format(text)]; !known {
+		f.add(field, "unknown format %q (known: %s)", text, formatNames())
+	}
+	return Format(text)
 }
 
 // name checks the name of a secret or template, which becomes a path below the secrets directory.

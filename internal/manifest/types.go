@@ -2,18 +2,6 @@ package manifest
 
 import "io/fs"
 
-// Format is the format of a sops file.
-type Format string
-
-// The formats that sops reads.
-const (
-	YAML   Format = "yaml"
-	JSON   Format = "json"
-	Binary Format = "binary"
-	Dotenv Format = "dotenv"
-	INI    Format = "ini"
-)
-
 // KeySources says where the keys of this host are. All of them may be empty.
 type KeySources struct {
 	// SSHKeyPaths are SSH RSA private keys that are used as OpenPGP keys.

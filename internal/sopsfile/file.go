@@ -14,20 +14,16 @@ import (
 	"github.com/getsops/sops/v3/keys"
 	"github.com/getsops/sops/v3/logging"
 	"github.com/getsops/sops/v3/pgp"
-	"github.com/getsops/sops/v3/stores/dotenv"
-	"github.com/getsops/sops/v3/stores/ini"
-	"github.com/getsops/sops/v3/stores/json"
-	"github.com/getsops/sops/v3/stores/yaml"
 
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // File is an encrypted file, read but not decrypted.
 type File struct {
-	path   string
 	format manifest.Format
-	store  sops.Store
-	tree   sops.Tree
+	traits
+	store sops.Store
+	tree  sops.Tree
 }
 
 // Recipient is one of those for whom a file is encrypted.
@@ -58,9 +54,9 @@ func Open(path string, format manifest.Format) (*File, error) {
 // Parse reads the content of a file. The path is only told, never opened.
 func Parse(path string, data []byte, format manifest.Format) (*File, error) {
 	logging.SetLevel(0) // of logrus only panics: sops would print comments of the file
-	f := &File{path: path, format: format, store: storeFor(format)}
-	err := f.load(data)
+	f, err := load(data, format)
 	if err == nil {
+		f.tree.FilePath = path
 		return f, nil
 	}
 	if errors.Is(err, sops.MetadataNotFound) {
@@ -68,41 +64,39 @@ func Parse(path string, data []byte, format manifest.Format) (*File, error) {
 	} else {
 		err = unreadable(format, err)
 	}
-	for _, other := range []manifest.Format{manifest.YAML, manifest.JSON, manifest.Dotenv, manifest.INI} {
-		g := &File{format: other, store: storeFor(other)}
-		if g.load(data) == nil {
+	for _, other := range manifest.Formats() {
+		if other != format && works(data, other) {
 			return nil, fmt.Errorf("%w; its format is %q, not %q", err, other, format)
 		}
 	}
 	return nil, err
 }
 
-func storeFor(format manifest.Format) sops.Store {
-	c := config.NewStoresConfig()
-	switch format {
-	case manifest.JSON:
-		return json.NewStore(&c.JSON)
-	case manifest.Binary:
-		return json.NewBinaryStore(&c.JSONBinary)
-	case manifest.Dotenv:
-		return dotenv.NewStore(&c.Dotenv)
-	case manifest.INI:
-		return ini.NewStore(&c.INI)
-	default:
-		return yaml.NewStore(&c.YAML)
+// works says whether a file can be read in a format, as far as that shows without a key.
+func works(data []byte, format manifest.Format) bool {
+	f, err := load(data, format)
+	if err != nil {
+		return false
 	}
+	sealed, err := f.Seal()
+	return err == nil && sealed.Has("") == nil
 }
 
-func (f *File) load(data []byte) error {
-	return guard(func() (err error) {
-		if f.format == manifest.YAML {
+func load(data []byte, format manifest.Format) (*File, error) {
+	f := &File{format: format, traits: formats[format]}
+	if f.traits.store == nil {
+		return nil, fmt.Errorf("unknown format %q", format)
+	}
+	f.store = f.traits.store(config.NewStoresConfig())
+	err := guard(func() (err error) {
+		if format == manifest.YAML {
 			f.tree, err = loadYAML(data, f.store)
 		} else {
 			f.tree, err = f.store.LoadEncryptedFile(data)
 		}
-		f.tree.FilePath = f.path
 		return err
 	})
+	return f, err
 }
 
 // errPanic stands for a panic of the packages that read files: what they say may hold plaintext.
@@ -121,25 +115,15 @@ func guard(f func() error) (err error) {
 // unreadable says that a file is not of its format. The errors of the parsers quote the lines they stumble over, which may be
 // plaintext, so that only the number of the line is kept.
 func unreadable(format manifest.Format, err error) error {
-	kind := map[manifest.Format]string{
-		manifest.YAML: "YAML", manifest.JSON: "JSON", manifest.Binary: "a binary sops file (which is JSON)",
-		manifest.Dotenv: "dotenv", manifest.INI: "INI",
-	}[format]
 	var badTime *time.ParseError
 	if errors.As(err, &badTime) {
 		return errors.New("the sops metadata are malformed: a time cannot be read")
 	}
 	if line := regexp.MustCompile(`yaml: line (\d+):`).FindStringSubmatch(err.Error()); line != nil {
-		return fmt.Errorf("not %s: line %s cannot be read", kind, line[1])
+		return fmt.Errorf("not %s: line %s cannot be read", format.Title(), line[1])
 	}
-	return fmt.Errorf("not %s, or its sops metadata are malformed", kind)
+	return fmt.Errorf("not %s, or its sops metadata are malformed", format.Title())
 }
-
-// Path is where the file was read.
-func (f *File) Path() string { return f.path }
-
-// Format is the format it was read in.
-func (f *File) Format() manifest.Format { return f.format }
 
 // Recipients are those for whom the file is encrypted, in the order of the file.
 func (f *File) Recipients() []Recipient {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/getsops/sops/v3"
-
-	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that. It is not
@@ -62,8 +60,8 @@ func (s *Sealed) NeedsRemoteKey() bool { return s.file.NeedsRemoteKey() }
 // Has says whether a key leads to a value. The error is that of Plain.Value.
 func (s *Sealed) Has(key string) error {
 	if key == "" {
-		if _, ok := s.index.last(s.branches[0], "data"); s.file.format == manifest.Binary && !ok {
-			return errors.New("not a binary sops file: it has no value named \"data\" that is a string")
+		if _, ok := s.index.last(s.branches[0], s.file.single); s.file.single != "" && !ok {
+			return s.file.errNotSingle()
 		}
 		return nil
 	}
@@ -74,7 +72,7 @@ func (s *Sealed) Has(key string) error {
 // Write writes what decides the value of a key to w, in a form in which different inputs never look alike: the value as it
 // stands in the file, encrypted or not, with the names below it. Comments count where they are part of what is printed.
 func (s *Sealed) Write(w io.Writer, key string) error {
-	e := &encoder{w: w, comments: s.file.format != manifest.JSON && s.file.format != manifest.Binary}
+	e := &encoder{w: w, comments: s.file.comments}
 	e.text('f', string(s.file.format))
 	if key == "" {
 		e.number('D', len(s.branches))

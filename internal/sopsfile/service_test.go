@@ -104,7 +104,7 @@ func TestDecrypt_keyServiceThatIsNotThere(t *testing.T) {
 	f := encryptForVault(t, newVault(t, &vault{}))
 	refused := httptest.NewServer(nil)
 	refused.Close()
-	moved := strings.ReplaceAll(read(t, f.Path()), f.Recipients()[0].ID[:strings.Index(f.Recipients()[0].ID, "/v1/")], refused.URL)
+	moved := strings.ReplaceAll(read(t, f.tree.FilePath), f.Recipients()[0].ID[:strings.Index(f.Recipients()[0].ID, "/v1/")], refused.URL)
 	g, err := Parse("f", []byte(moved), manifest.YAML)
 	if err != nil {
 		t.Fatal(err)

@@ -147,7 +147,7 @@ func TestOpen_faults(t *testing.T) {
 // A JSON file that is said to be binary is one only with a string named data.
 func TestValue_notBinary(t *testing.T) {
 	t.Parallel()
-	const want = `not a binary sops file: it has no value named "data" that is a string`
+	const want = `not a binary sops file (which is JSON): it has no value named "data" that is a string`
 	f := open(t, "testdata/corpus/v3.13.3/secrets.json", manifest.Binary)
 	if _, err := decrypt(t, f, testkeys.SSHEd25519).Value(""); err == nil || err.Error() != want {
 		t.Errorf("error is %v", err)

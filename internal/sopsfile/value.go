@@ -2,7 +2,6 @@ package sopsfile
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -10,8 +9,6 @@ import (
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/stores"
-
-	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // Value is the value of a key; the empty key is the whole file. The package comment says how keys are read and values are
@@ -42,8 +39,8 @@ func (p *Plain) whole() ([]byte, error) {
 		return err
 	})
 	switch {
-	case err != nil && p.file.format == manifest.Binary:
-		return nil, errors.New("not a binary sops file: it has no value named \"data\" that is a string")
+	case err != nil && p.file.single != "":
+		return nil, p.file.errNotSingle()
 	case err != nil:
 		return nil, fmt.Errorf("its content cannot be printed as %s", p.file.format)
 	}
@@ -58,14 +55,14 @@ func (f *File) print(path []string, v any) ([]byte, error) {
 	case []byte:
 		return v, nil
 	case sops.TreeBranch:
-		if f.format == manifest.INI {
+		if f.sections {
 			v = sops.TreeBranch{{Key: path[0], Value: v}}
 		}
 		return f.store.EmitPlainFile(sops.TreeBranches{v})
 	case []any:
 		return f.store.EmitValue(v)
 	}
-	if f.format == manifest.Dotenv || f.format == manifest.INI {
+	if f.untyped {
 		return []byte(stores.ValToString(v)), nil
 	}
 	out, err := f.store.EmitValue(v)

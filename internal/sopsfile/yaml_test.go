@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getsops/sops/v3"
+	"github.com/getsops/sops/v3/config"
+
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
@@ -22,7 +25,7 @@ func inGo(v any) string { return fmt.Sprintf("%#v", v) }
 func sameAsStore(t *testing.T, data []byte) (short bool) {
 	t.Helper()
 	branch, short := plainYAML(data)
-	store := storeFor(manifest.YAML)
+	store := storeOf(manifest.YAML)
 	if short {
 		want, err := store.LoadPlainFile(data)
 		if err != nil || len(want) != 1 || inGo(want[0]) != inGo(branch) {
@@ -143,7 +146,7 @@ func TestLoadYAML_mutations(t *testing.T) {
 		}
 		if sameAsStore(t, data) {
 			short++
-		} else if _, err := storeFor(manifest.YAML).LoadPlainFile(data); err != nil {
+		} else if _, err := storeOf(manifest.YAML).LoadPlainFile(data); err != nil {
 			refused++
 		}
 		if t.Failed() {
@@ -182,7 +185,7 @@ func BenchmarkLoadYAML(b *testing.B) {
 				return len(branch), nil
 			},
 			"sops": func() (int, error) {
-				branches, err := storeFor(manifest.YAML).LoadPlainFile(data)
+				branches, err := storeOf(manifest.YAML).LoadPlainFile(data)
 				return len(branches[0]), err
 			},
 		} {
@@ -216,4 +219,8 @@ func FuzzYAML(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { sameAsStore(t, data) })
+}
+
+func storeOf(format manifest.Format) sops.Store {
+	return formats[format].store(config.NewStoresConfig())
 }
