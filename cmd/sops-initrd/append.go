@@ -9,7 +9,7 @@ import (
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
-	"github.com/sops-initrd/sops-initrd/internal/record"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 )
 
 func appendCommand(e cli.Env) *cobra.Command {
@@ -42,7 +42,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				return printLine(e.Stdout, sentence(o.KnownAs(args[0]), out, "was"))
+				return printLine(e.Stdout, sentence(out.Image, out, "was"))
 			}
 			return nil
 		},
@@ -82,6 +82,7 @@ func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)
+	c.Flags().StringArrayVar(&o.Replaces, "replaces", nil, "`file` that the boot loader will replace with IMAGE (default: guessed from IMAGE's name)")
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
 }
 

@@ -13,8 +13,8 @@ import (
 
 // checkReport is what check prints with --json.
 type checkReport struct {
-	Manifest string                `json:"manifest"`
-	Entries  []initrdsecrets.Entry `json:"entries"`
+	Manifest string                      `json:"manifest"`
+	Entries  []initrdsecrets.EntryReport `json:"entries"`
 }
 
 func checkCommand(e cli.Env) *cobra.Command {

@@ -10,7 +10,7 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
-	"github.com/sops-initrd/sops-initrd/internal/record"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 )
 
 func installLoaderCommand(e cli.Env) *cobra.Command {

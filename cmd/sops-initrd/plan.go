@@ -10,21 +10,21 @@ import (
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
-	"github.com/sops-initrd/sops-initrd/internal/record"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 )
 
 // planReport is what plan prints with --json.
 type planReport struct {
-	Image    string                `json:"image"`
-	Action   initrd.Action         `json:"action"`
-	InPlace  bool                  `json:"inPlace"`
-	Salvaged bool                  `json:"salvaged"`
-	OldSize  int64                 `json:"oldSize"` // -1 when the image does not exist
-	Size     int64                 `json:"size"`
-	Segment  int64                 `json:"segment"` // bytes
-	Cut      int64                 `json:"cut"`     // bytes behind the base that go away
-	Written  int64                 `json:"written"`
-	Entries  []initrdsecrets.Entry `json:"entries"`
+	Image    string                      `json:"image"`
+	Action   initrd.Action               `json:"action"`
+	InPlace  bool                        `json:"inPlace"`
+	Salvaged bool                        `json:"salvaged"`
+	OldSize  int64                       `json:"oldSize"` // -1 when the image does not exist
+	Size     int64                       `json:"size"`
+	Segment  int64                       `json:"segment"` // bytes
+	Cut      int64                       `json:"cut"`     // bytes behind the base that go away
+	Written  int64                       `json:"written"`
+	Entries  []initrdsecrets.EntryReport `json:"entries"`
 }
 
 func planCommand(e cli.Env) *cobra.Command {
@@ -66,7 +66,7 @@ func jsonFlag(c *cobra.Command, asJSON *bool) {
 }
 
 // sentence says what happened to an image ("was"), or would ("would be").
-func sentence(image string, o *initrdsecrets.Outcome, was string) string {
+func sentence(image string, o *initrdsecrets.Report, was string) string {
 	text := fmt.Sprintf("%s: %s %s", image, was, o.Action)
 	if o.Action == initrd.Unchanged {
 		return image + ": unchanged"
@@ -96,7 +96,7 @@ func count(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-func printEntries(w io.Writer, entries []initrdsecrets.Entry) error {
+func printEntries(w io.Writer, entries []initrdsecrets.EntryReport) error {
 	var rows []byte
 	for _, e := range entries {
 		rows = fmt.Appendf(rows, "  %s\t%d:%d\t%s\t%s\n", e.Mode, e.UID, e.GID, e.Path, e.From)

@@ -22,6 +22,7 @@ const program = "sops-initrd"
 func run(e cli.Env) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	root := rootCommand(e)
 	root.SetContext(ctx)
 	root.SetArgs(e.Args)
@@ -30,7 +31,11 @@ func run(e cli.Env) int {
 	if errors.As(err, &installer) {
 		return installer.Status // it has said why
 	}
-	return cli.Report(e, program, err)
+	status := cli.Report(e, program, err)
+	if status == cli.Failed && ctx.Err() != nil {
+		return cli.Stopped
+	}
+	return status
 }
 
 // rootCommand is the tree of all commands. Nothing of it is shared between two calls.
@@ -42,7 +47,8 @@ func rootCommand(e cli.Env) *cobra.Command {
 initrd, while the boot loader is being installed. What it adds is one segment at the end of the image: running it
 again replaces that segment, never adds a second one, and an image is either changed as a whole or not at all.
 
-Exit status: 0 when done (for verify: yes), 1 when something failed (for verify: no), 2 when the command line is wrong.
+Exit status: 0 when done (for verify: yes), 1 when something failed (for verify: no),
+2 when the command line is wrong, 130 when a signal ended the run.
 Results go to standard output, everything else to standard error.`,
 		Version:                    cli.Version(),
 		SuggestionsMinimumDistance: 2,

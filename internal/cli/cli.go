@@ -18,6 +18,8 @@ const (
 	Done   = 0 // what was asked is done; for a question, the answer is yes
 	Failed = 1 // it failed and standard error says why; for a question, the answer is no
 	Misuse = 2 // the command line is wrong; nothing was tried
+
+	Stopped = 130 // a signal ended the run; standard error says what was done until then
 )
 
 // Env is all of the outside world that a command line program reads and writes by itself.

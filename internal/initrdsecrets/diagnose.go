@@ -42,5 +42,5 @@ func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*r
 		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs, Format: manifest.FormatOf(abs)}}
 	}
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
-	return resolve.Diagnose(ctx, req), nil
+	return resolve.Run(ctx, req).Diagnosis(), nil
 }

@@ -25,7 +25,7 @@ func (j *job) inputs() (initrd.Digest, error) {
 	var sum initrd.Digest
 	m := j.manifest
 	values := sha256.New()
-	if err := resolve.Inputs(j.needed(), values); err != nil {
+	if err := resolve.Inputs(j.request, values); err != nil {
 		return sum, err
 	}
 	h := sha256.New()

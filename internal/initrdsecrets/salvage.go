@@ -6,37 +6,38 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
-	"github.com/sops-initrd/sops-initrd/internal/record"
 )
 
-// salvage finds the segment that an earlier run made of the same inputs, now that cause keeps this run from making it again.
+// salvage finds the segment that an earlier run made of the same inputs, now that cause keeps this run
+// from making it again.
 //
-// Boot directories may be written by others (a FAT file system has no owners at all), and what is taken over here may end in a
-// signed image. So a segment counts only if it is whole, was made of these very inputs, lies in a file that nobody else can
-// have written, and if this host has a record of having installed exactly these bytes in that directory.
-func (o Options) salvage(image string, inputs initrd.Digest, manifestPath string, cause error) (*initrd.Segment, error) {
-	store := record.Open(o.State)
+// Boot directories may be written by others (a FAT file system has no owners at all), and what is
+// taken over here may end in a signed image. So a segment counts only if it is whole, was made of
+// these very inputs, lies in a file that nobody else can have written, and if this host has a record
+// of having installed exactly these bytes in that directory.
+func (j *job) salvage(image string, inputs initrd.Digest, cause error) (*initrd.Segment, error) {
+	store, known := record.In(j.State), j.KnownAs(image)
 	var refusals []string
-	for _, candidate := range o.candidates(image) {
+	for _, candidate := range j.candidates(image) {
 		segment, err := take(candidate, inputs, store)
 		switch {
 		case err == nil:
-			o.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more", o.KnownAs(image), candidate, manifestPath),
-				reasons(cause)...)
+			j.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more",
+				known, candidate, j.path), reasons(cause)...)
 			return segment, nil
-		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, initrd.ErrNoSegment) || errors.Is(err, initrd.ErrStale):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, initrd.ErrNoSegment), errors.Is(err, initrd.ErrStale):
 		default:
 			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate, err))
 		}
 	}
-	return nil, cli.WithHint(cause, append(refusals, o.KnownAs(image)+" was not changed")...)
+	return nil, cli.WithHint(cause, append(refusals, known+" was not changed")...)
 }
 
 func reasons(cause error) []string {
@@ -47,38 +48,48 @@ func reasons(cause error) []string {
 	return texts
 }
 
-// The names under which loaders have an image made before they give it its own.
+// The names under which foreign installers have an image made before they give it its own.
 var (
-	// systemdBootTemp is made by Python's tempfile from the final name (nixpkgs, systemd-boot-builder.py).
+	// systemdBootTemp is made by Python's tempfile from the final name (nixpkgs,
+	// systemd-boot-builder.py), and install-loader names copies for other systems' appenders like it.
 	systemdBootTemp = pattern.New(`^(.+)[a-zA-Z0-9_]{8}\.tmp$`)
 	// grubTemp is made by Perl's File::Temp (nixpkgs, install-grub.pl).
 	grubTemp = pattern.New(`^(.+-secrets)\.[a-zA-Z0-9_]{8}$`)
-	// limineTemp is made by Python's tempfile from the name of the toplevel (nixpkgs, limine-install.py).
+	// limineTemp is made by Python's tempfile from the name of the toplevel (nixpkgs,
+	// limine-install.py).
 	limineTemp = pattern.New(`^tmp[a-z0-9_]{8}(.+-secrets)$`)
 )
 
-// candidates are the files that may hold an earlier segment: the image itself, and the one that the loader is going to
-// replace with it.
-func (o Options) candidates(image string) []string {
-	all := []string{image}
+// replaces are the files of which the loader will replace one with the image. The first one's name
+// is the one that users know.
+func (o Options) replaces(image string) []string {
+	if len(o.Replaces) > 0 {
+		return o.Replaces
+	}
 	dir, name := filepath.Split(image)
 	for _, temp := range []pattern.Lazy{systemdBootTemp, grubTemp} {
 		if m := temp().FindStringSubmatch(name); m != nil {
-			all = append(all, filepath.Join(dir, m[1]))
+			return []string{filepath.Join(dir, m[1])}
 		}
 	}
 	if m := limineTemp().FindStringSubmatch(name); m != nil && o.Installed != "" {
 		// What limine boots is a copy with a longer name, which older installers never refresh.
-		all = append(all, filepath.Join(o.Installed, m[1]), filepath.Join(o.Installed, "kernels-"+m[1]))
+		return []string{filepath.Join(o.Installed, "kernels-"+m[1]), filepath.Join(o.Installed, m[1])}
 	}
-	return slices.Compact(all)
+	return nil
 }
 
-// KnownAs is the name under which users know an image: loaders have some made under a name for the moment, and give them their own
-// afterwards.
+// candidates are the files that may hold an earlier segment.
+func (o Options) candidates(image string) []string {
+	return append([]string{image}, o.replaces(image)...)
+}
+
+// KnownAs is the name under which users know an image: that of the file it is going to replace.
 func (o Options) KnownAs(image string) string {
-	all := o.candidates(image)
-	return all[len(all)-1]
+	if others := o.replaces(image); len(others) > 0 {
+		return others[0]
+	}
+	return image
 }
 
 // take reads the segment of a file, if all that is asked of it is true.

@@ -2,7 +2,12 @@ package initrdsecrets
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io/fs"
+
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
 // keyHeaders begin the private keys that sshd loads as host keys. The PKCS #8 header is not among them: sshd takes it too, but
@@ -27,4 +32,32 @@ func looseKey(data []byte, mode fs.FileMode) bool {
 		}
 	}
 	return false
+}
+
+// checkKeys refuses SSH private keys that sshd would not load. Where the mode is not the manifest's
+// but that of a file on this host, it only warns: NixOS sets the mode of such host keys before it
+// starts sshd.
+func (j *job) checkKeys(entries []initrd.Entry) error {
+	if j.AllowLooseKeys {
+		return nil
+	}
+	inherited := make(map[string]bool)
+	for i, list := range j.sources {
+		for _, e := range list {
+			inherited[e.Path] = j.manifest.Entries[i].Mode == nil
+		}
+	}
+	var faults []error
+	for _, e := range entries {
+		if !e.Mode.IsRegular() || !looseKey(e.Data, e.Mode) {
+			continue
+		}
+		text := fmt.Sprintf("entry %s: an SSH private key with mode %#o, which sshd does not load", e.Path, e.Mode.Perm())
+		if inherited[e.Path] {
+			j.Warn(text)
+			continue
+		}
+		faults = append(faults, cli.WithHint(errors.New(text), `give it mode "0400", or say --allow-loose-keys if no sshd reads it`))
+	}
+	return errors.Join(faults...)
 }

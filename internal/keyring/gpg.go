@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -44,7 +45,7 @@ func newGPG(c Config, r *Ring) *gpg {
 		return nil
 	}
 	if info, err := os.Stat(g.home); g.home != "" && (err != nil || !info.IsDir()) {
-		r.skip(g.home, "no such directory")
+		r.skipAs(Skipped{g.home, "no such directory", errors.Is(err, fs.ErrNotExist)})
 		return nil
 	}
 	return g

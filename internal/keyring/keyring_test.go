@@ -204,7 +204,7 @@ func TestOpen_skipped(t *testing.T) {
 			r := ring(t, Config{Keys: c.keys, Getenv: env(envAgeKeyFile, good)})
 			skipped := r.Skipped()
 			if len(skipped) != 1 || skipped[0].Reason != c.want || c.source != "" && skipped[0].Source != c.source {
-				t.Errorf("skipped %q, want %q", skipped, c.want)
+				t.Errorf("skipped %v, want %q", skipped, c.want)
 			}
 			if _, source, err := r.Memory(sealAge(t, testkeys.Public(t, testkeys.Age), "x")); err != nil || source != good {
 				t.Errorf("the other key: from %q, %v", source, err)
@@ -223,7 +223,7 @@ func TestOpen_unreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}})
-	if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{path, "permission denied"}) {
+	if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{Source: path, Reason: "permission denied"}) {
 		t.Errorf("skipped: %v", got)
 	}
 }
@@ -236,7 +236,7 @@ func TestOpen_oneBadLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}})
-	if got := fmt.Sprint(r.Skipped()); got != fmt.Sprintf("[{%s line 1: not an age key}]", path) {
+	if got := fmt.Sprint(r.Skipped()); got != fmt.Sprintf("[{%s line 1: not an age key false}]", path) {
 		t.Errorf("skipped: %s", got)
 	}
 	if got := r.Identities(); len(got) != 1 || got[0].Recipients[0] != testkeys.Public(t, testkeys.Age) {
@@ -390,7 +390,7 @@ func TestPrograms_commandFaults(t *testing.T) {
 			if took := time.Since(begin); c.name == "hangs" && took > 20*time.Second {
 				t.Errorf("it took %v", took)
 			}
-			if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{envAgeKeyCmd, c.want}) {
+			if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{Source: envAgeKeyCmd, Reason: c.want}) {
 				t.Errorf("skipped %v, want %q", got, c.want)
 			}
 		})

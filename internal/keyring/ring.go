@@ -44,6 +44,9 @@ type Identity struct {
 type Skipped struct {
 	Source string `json:"source"`
 	Reason string `json:"reason"`
+	// Absent says that the file or directory does not exist. All other reasons mean that there is
+	// something, which may be meant to be a key.
+	Absent bool `json:"absent"`
 }
 
 // Ring is the keys of this host. It may be used from several goroutines at a time.
@@ -131,10 +134,22 @@ func (r *Ring) Skipped() []Skipped {
 	return all
 }
 
-func (r *Ring) skip(source, reason string) {
+// Empty says whether this host has no key at all: no key file exists, and no program is named that
+// may have a key. A source that exists, but cannot be used, is not nothing.
+func (r *Ring) Empty() bool {
+	for _, s := range r.Skipped() {
+		if !s.Absent {
+			return false
+		}
+	}
+	return len(r.Identities()) == 0 && len(r.commands) == 0 && r.gpg == nil
+}
+
+func (r *Ring) skip(source, reason string) { r.skipAs(Skipped{Source: source, Reason: reason}) }
+
+func (r *Ring) skipAs(s Skipped) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Skipped{source, reason}
 	for _, other := range r.skipped {
 		if other == s {
 			return

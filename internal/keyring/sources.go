@@ -93,11 +93,14 @@ func (r *Ring) readOnce(path string) ([]byte, bool) {
 	r.seen[path] = true
 	data, err := readKeyFile(path)
 	if err != nil {
-		r.skip(path, err.Error())
+		r.skipAs(Skipped{path, err.Error(), errors.Is(err, errAbsent)})
 		return nil, false
 	}
 	return data, true
 }
+
+// errAbsent says that a key file does not exist.
+var errAbsent = errors.New("does not exist")
 
 // readKeyFile reads a regular file (or what a link to one points to), whose path is not repeated in the error.
 func readKeyFile(path string) ([]byte, error) {
@@ -117,7 +120,7 @@ func readKeyFile(path string) ([]byte, error) {
 	var pathErr *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("does not exist")
+		return nil, errAbsent
 	case errors.As(err, &pathErr):
 		return nil, pathErr.Err
 	case err != nil:

@@ -1,8 +1,6 @@
 package resolve
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -42,18 +40,22 @@ type FileDiagnosis struct {
 	Advice []string `json:"advice,omitempty"`
 }
 
-// Diagnose decrypts the files of a request, and says what was tried with which result. Values are not kept.
-func Diagnose(ctx context.Context, req Request) *Diagnosis {
-	files, ring, _ := decrypt(ctx, req)
-	d := &Diagnosis{Identities: ring.Identities(), Skipped: ring.Skipped()}
-	for _, f := range files {
-		d.Files = append(d.Files, f.diagnose(ring))
+// Diagnosis says what was tried, with which result.
+func (r *Result) Diagnosis() *Diagnosis {
+	d := &Diagnosis{
+		Files: []FileDiagnosis{}, Identities: r.ring.Identities(), Skipped: r.ring.Skipped(),
+	}
+	for _, f := range r.files {
+		d.Files = append(d.Files, f.diagnose(r.ring))
 	}
 	return d
 }
 
 func (f *file) diagnose(ring *keyring.Ring) FileDiagnosis {
-	d := FileDiagnosis{Path: f.path, Format: f.format, Secrets: f.names(), Decrypted: f.fault == nil, Recipients: f.attempts}
+	d := FileDiagnosis{
+		Path: f.path, Format: f.format, Secrets: f.names(), Decrypted: f.fault == nil,
+		Recipients: f.attempts,
+	}
 	if f.opened != nil {
 		d.KeyGroups, d.NeededGroups = f.opened.Groups()
 	}
@@ -151,18 +153,18 @@ func identityText(id keyring.Identity) string {
 
 // advice is what to do about a file that no key opens.
 func (f *file) advice(ring *keyring.Ring) []string {
-	var noKey *sopsfile.NoKeyError
-	if !errors.As(f.fault, &noKey) {
+	if !isNoKey(f.fault) {
 		return nil
 	}
 	name := sourceName(f.path)
 	for _, id := range ring.Identities() {
 		for _, recipient := range id.Recipients {
-			return []string{fmt.Sprintf("to let this host decrypt it, add %q to the %s recipients of %s in .sops.yaml and run: sops updatekeys %s",
-				recipient, recipientType(recipient), name, name)}
+			return []string{fmt.Sprintf("to let this host decrypt it, add %q to the %s recipients of %s "+
+				"in .sops.yaml and run: sops updatekeys %s", recipient, recipientType(recipient), name, name)}
 		}
 	}
-	return []string{fmt.Sprintf("to let this host decrypt it, give it a key (age-keygen makes one), add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys %s", name, name)}
+	return []string{fmt.Sprintf("to let this host decrypt it, give it a key (age-keygen makes one), "+
+		"add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys %s", name, name)}
 }
 
 // fingerprint is an OpenPGP fingerprint.

@@ -26,11 +26,15 @@ func (f *file) explain(ring *keyring.Ring) error {
 		what = "read"
 	}
 	err := fmt.Errorf("%s %s for %s: %w", what, f.path, list(f.names()), f.fault)
-	var noKey *sopsfile.NoKeyError
-	if !errors.As(f.fault, &noKey) {
+	if !isNoKey(f.fault) {
 		return err
 	}
-	return cli.WithHint(err, append(keyHints(noKey.Attempts, ring), f.advice(ring)...)...)
+	return cli.WithHint(err, append(keyHints(f.attempts, ring), f.advice(ring)...)...)
+}
+
+func isNoKey(err error) bool {
+	var noKey *sopsfile.NoKeyError
+	return errors.As(err, &noKey)
 }
 
 // keyHints says which keys there are, which sources were skipped, and which recipients failed for a reason of their own.

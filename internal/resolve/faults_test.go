@@ -136,7 +136,7 @@ func TestDiagnose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := resolve.Diagnose(context.Background(), resolve.Request{
+	d := resolve.Run(context.Background(), resolve.Request{
 		Keys: manifest.KeySources{AgeSSHKeyPaths: []string{ssh, passphrase}, AgeKeyFile: "/no/such/key"},
 		Secrets: []manifest.Source{
 			{Name: "s", SopsFile: good, Format: manifest.YAML, Key: "a"},
@@ -145,7 +145,7 @@ func TestDiagnose(t *testing.T) {
 			{Name: "u", SopsFile: "/no/such/file", Format: manifest.INI},
 			{Name: "v", SopsFile: shamir, Format: manifest.YAML},
 		},
-	})
+	}).Diagnosis()
 	var text bytes.Buffer
 	if err := d.Text(&text); err != nil {
 		t.Fatal(err)
@@ -212,10 +212,10 @@ skipped:
 	if decoded.Files[1].Decrypted || decoded.Identities[0].Type != "ssh-ed25519" || decoded.Skipped[1].Source != "/no/such/key" {
 		t.Errorf("JSON has %+v", decoded)
 	}
-	fine := resolve.Diagnose(context.Background(), resolve.Request{
+	fine := resolve.Run(context.Background(), resolve.Request{
 		Keys:    manifest.KeySources{AgeSSHKeyPaths: []string{ssh}},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: good, Format: manifest.YAML, Key: "a"}},
-	})
+	}).Diagnosis()
 	if !fine.OK() {
 		t.Errorf("faults: %+v", fine.Files)
 	}
@@ -285,7 +285,8 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 				for i, key := range []string{"a", "b", "b/0/x", "a/x", "b/9", "c/1", "none", ""} {
 					req.Secrets = append(req.Secrets, manifest.Source{Name: "s" + fmt.Sprint(i), SopsFile: file, Format: format, Key: key})
 				}
-				result, diagnosis := resolve.Run(context.Background(), req), resolve.Diagnose(context.Background(), req)
+				result := resolve.Run(context.Background(), req)
+				diagnosis := result.Diagnosis()
 				var out bytes.Buffer
 				out.WriteString(report(result.Err()) + report(resolve.Check(req, resolve.CheckSopsFile)))
 				out.WriteString(strings.Join(append(result.Notes, result.Warnings...), "\n"))

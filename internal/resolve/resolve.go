@@ -3,6 +3,7 @@ package resolve
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,10 +24,41 @@ type Request struct {
 	UserMode bool
 	// Getenv looks up the variables that the caller set on purpose for sops (SOPS_AGE_KEY and so on).
 	Getenv func(string) string
-	// Timeout is how long one program (gpg, a plugin of age) or one key service is waited for; 0 means what Keys says, else 30 s.
+	// Timeout limits each wait for a program (gpg, a plugin of age) or key service. 0 means what Keys
+	// says, else 30 s.
 	Timeout time.Duration
-	// Files keeps the sops files from one request to the next, so that all of them are about the same content; nil reads them anew.
+	// Files keeps the sops files from one request to the next, so that all of them see the same
+	// content. nil reads them again.
 	Files *Files
+}
+
+// Only is the part of a request that the named secrets and templates need: these, and the secrets
+// whose placeholders are in the templates. The texts of the templates are read here, once.
+func (req Request) Only(secrets, templates map[string]bool) Request {
+	needed := make(map[string]bool)
+	maps.Copy(needed, secrets)
+	set := template.New(req.Placeholders)
+	part := req
+	part.Secrets, part.Templates = nil, nil
+	for _, t := range req.Templates {
+		if !templates[t.Name] {
+			continue
+		}
+		if text, err := templateText(t); err == nil { // else whoever needs the text says why
+			t.Content, t.File = text, ""
+			names, _ := set.Uses(text)
+			for _, name := range names {
+				needed[name] = true
+			}
+		}
+		part.Templates = append(part.Templates, t)
+	}
+	for _, s := range req.Secrets {
+		if needed[s.Name] {
+			part.Secrets = append(part.Secrets, s)
+		}
+	}
+	return part
 }
 
 // Value is the plaintext of one secret or template, or the reason why there is none. Of Data and Err exactly one counts.
@@ -39,55 +71,90 @@ type Value struct {
 type Result struct {
 	Secrets   map[string]Value
 	Templates map[string]Value
-	// Notes are messages for people about the keys that were imported, in the order of the key sources.
+	// Notes tell people which keys were found, in the order of the key sources.
 	Notes []string
-	// Warnings are conditions under which everything that was asked was still done, such as an agent that could not be ended.
+	// Warnings are about what did no harm, such as an agent that could not be ended.
 	Warnings []string
 
-	err error
+	files       []*file
+	ring        *keyring.Ring
+	err         error
+	otherFaults bool // a decrypted file lacks a value, or a template is wrong in itself
 }
 
-// Err joins the faults of all secrets and templates, in the order of the request; it is nil when all have a value. A fault that
-// several secrets share (their sops file cannot be decrypted) is one error that names them.
+// Err joins the faults of all secrets and templates, in the order of the request; it is nil when
+// all have a value. A fault that several secrets share (their sops file cannot be decrypted) is one
+// error that names them.
 func (r *Result) Err() error { return r.err }
 
-// workers is how many files are decrypted at a time: RSA keys make it pay, and the machines have at least two cores.
+// OnlyKeysMissing says whether it failed, and for no other reason than that no key opens the files.
+func (r *Result) OnlyKeysMissing() bool {
+	for _, f := range r.files {
+		if f.fault != nil && !isNoKey(f.fault) {
+			return false
+		}
+	}
+	return r.err != nil && !r.otherFaults
+}
+
+// NoKeyYet says whether it failed because this host has no key at all: no key file exists, and
+// neither a program nor a service is named that may have one.
+func (r *Result) NoKeyYet() bool {
+	if !r.OnlyKeysMissing() || !r.ring.Empty() {
+		return false
+	}
+	for _, f := range r.files {
+		for _, a := range f.attempts {
+			if a.Outcome != sopsfile.NoKey {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// workers is how many files are decrypted at a time. RSA keys take long enough for that to pay.
 const workers = 2
 
-// Run decrypts and renders everything of the request. The result always has all names; ctx ends waiting for programs
-// and key services.
+// Run decrypts and renders everything of the request. The result always has all names. When ctx
+// ends, programs and key services are not waited for any longer.
 func Run(ctx context.Context, req Request) *Result {
-	result := &Result{Secrets: make(map[string]Value, len(req.Secrets)), Templates: make(map[string]Value, len(req.Templates))}
-	files, ring, err := decrypt(ctx, req)
-	if err != nil {
+	result := &Result{
+		Secrets:   make(map[string]Value, len(req.Secrets)),
+		Templates: make(map[string]Value, len(req.Templates)),
+	}
+	var err error
+	if result.files, result.ring, err = decrypt(ctx, req); err != nil {
 		result.Warnings = append(result.Warnings, err.Error())
 	}
 	var all faults
 	told := make(map[*file]error)
-	byName := filesByName(files)
+	byName := filesByName(result.files)
 	for _, s := range req.Secrets {
 		f := byName[s.Name]
 		value := f.values[s.Name]
 		switch {
 		case f.fault != nil:
 			if told[f] == nil {
-				told[f] = f.explain(ring)
+				told[f] = f.explain(result.ring)
 				all.add(told[f])
 			}
 			value = Value{Err: told[f]}
 		case value.Err != nil:
 			value.Err = fmt.Errorf("secret %q: %s: %w", s.Name, s.SopsFile, value.Err)
 			all.add(value.Err)
+			result.otherFaults = true
 		}
 		result.Secrets[s.Name] = value
 	}
 	result.render(req, &all)
 	result.err = all.err()
-	result.Notes = notes(ring)
+	result.Notes = notes(result.ring)
 	return result
 }
 
-// decrypt decrypts all files of a request. The ring is closed, and only told about after that. The error is that of closing it.
+// decrypt decrypts all files of a request. The ring that it returns is closed: it can still tell
+// which keys there were. The error is that of closing it.
 func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
 	ring := keyring.Open(req.ringConfig())
 	files := group(req.Secrets)
@@ -115,7 +182,9 @@ func (req Request) timeout() time.Duration {
 }
 
 func (req Request) ringConfig() keyring.Config {
-	return keyring.Config{Keys: req.Keys, UserMode: req.UserMode, Getenv: req.Getenv, Timeout: req.timeout()}
+	return keyring.Config{
+		Keys: req.Keys, UserMode: req.UserMode, Getenv: req.Getenv, Timeout: req.timeout(),
+	}
 }
 
 // file is one sops file of a request with all the secrets in it.
@@ -130,7 +199,7 @@ type file struct {
 	fault    error // why there is no value at all
 }
 
-// place is what makes two secrets be of the same file.
+// place identifies a sops file: the same path read in two formats is two files.
 type place struct {
 	path   string
 	format manifest.Format
@@ -205,10 +274,12 @@ func notes(ring *keyring.Ring) []string {
 
 // render renders the templates, each of which fails alone.
 func (r *Result) render(req Request, all *faults) {
-	set := template.New(req.Placeholders)
+	set, known := template.New(req.Placeholders), req.known()
 	for _, t := range req.Templates {
-		text, names, err := readTemplate(set, t, req.known())
-		if err == nil {
+		text, names, err := readTemplate(set, t, known)
+		if err != nil {
+			r.otherFaults = true
+		} else {
 			err = r.missing(names)
 		}
 		if err != nil {
@@ -217,11 +288,12 @@ func (r *Result) render(req Request, all *faults) {
 			r.Templates[t.Name] = Value{Err: err}
 			continue
 		}
-		r.Templates[t.Name] = Value{Data: set.Render(text, func(name string) []byte { return r.Secrets[name].Data })}
+		value := func(name string) []byte { return r.Secrets[name].Data }
+		r.Templates[t.Name] = Value{Data: set.Render(text, value)}
 	}
 }
 
-// missing says which of the secrets that a template needs have no value.
+// missing names those secrets that a template needs and that have no value.
 func (r *Result) missing(names []string) error {
 	var missing []string
 	for _, name := range names {

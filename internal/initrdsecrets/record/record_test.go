@@ -14,7 +14,7 @@ var one, two = sha256.Sum256([]byte("one")), sha256.Sum256([]byte("two"))
 func TestStore_knowsWhatWasAddedAndNothingElse(t *testing.T) {
 	t.Parallel()
 	boot, other := t.TempDir(), t.TempDir()
-	s := Open(filepath.Join(t.TempDir(), "a", "state"))
+	s := In(filepath.Join(t.TempDir(), "a", "state"))
 	if ok, err := s.Has(one, boot); ok || err != nil {
 		t.Fatalf("before there is a store: %v, %v", ok, err)
 	}
@@ -71,7 +71,7 @@ func TestStore_distrusts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			boot, s := t.TempDir(), Open(filepath.Join(t.TempDir(), "state"))
+			boot, s := t.TempDir(), In(filepath.Join(t.TempDir(), "state"))
 			if err := s.Add(one, boot); err != nil {
 				t.Fatal(err)
 			}
@@ -92,7 +92,7 @@ func TestStore_distrusts(t *testing.T) {
 func TestStore_prune(t *testing.T) {
 	t.Parallel()
 	boot, gone := t.TempDir(), t.TempDir()
-	s := Open(filepath.Join(t.TempDir(), "state"))
+	s := In(filepath.Join(t.TempDir(), "state"))
 	for _, add := range []struct {
 		sum Sum
 		dir string
@@ -130,7 +130,7 @@ func TestStore_pruneKeeps(t *testing.T) {
 	t.Parallel()
 	t.Run("what cannot be looked at", func(t *testing.T) {
 		t.Parallel()
-		boot, s := t.TempDir(), Open(filepath.Join(t.TempDir(), "state"))
+		boot, s := t.TempDir(), In(filepath.Join(t.TempDir(), "state"))
 		if err := s.Add(one, boot); err != nil {
 			t.Fatal(err)
 		}
@@ -143,7 +143,7 @@ func TestStore_pruneKeeps(t *testing.T) {
 	})
 	t.Run("what is on a file system that is not mounted", func(t *testing.T) {
 		t.Parallel()
-		boot, s := t.TempDir(), Open(filepath.Join(t.TempDir(), "state"))
+		boot, s := t.TempDir(), In(filepath.Join(t.TempDir(), "state"))
 		n, err := newNote(one, boot)
 		if err != nil {
 			t.Fatal(err)
@@ -164,7 +164,7 @@ func TestStore_pruneKeeps(t *testing.T) {
 	})
 	t.Run("no store", func(t *testing.T) {
 		t.Parallel()
-		if err := Open(filepath.Join(t.TempDir(), "none")).Prune(nil); err != nil {
+		if err := In(filepath.Join(t.TempDir(), "none")).Prune(nil); err != nil {
 			t.Error(err)
 		}
 	})

@@ -49,8 +49,8 @@ type note struct {
 	Mount   string `json:"mount"`   // where the file system of Dir was mounted
 }
 
-// Open gives the store in dir. Nothing is looked at or made.
-func Open(dir string) *Store { return &Store{dir} }
+// In names the store in dir. Nothing is looked at or made.
+func In(dir string) *Store { return &Store{dir} }
 
 // Add notes that an image in the directory dir is about to get the segment with this sum. It makes the store, mode 0700, if
 // need be. On failure there is no such note, and perhaps an empty store.

@@ -1,0 +1,139 @@
+package initrdsecrets
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/resolve"
+)
+
+// Options say how a manifest is brought into an image.
+type Options struct {
+	// Base is the pristine initrd that the image was made from; "" when it is not known.
+	Base string
+	// AllowInPlace permits overwriting the tail of an image when there is no room for a second copy.
+	AllowInPlace bool
+	// AllowLooseKeys accepts SSH private keys with modes that sshd refuses.
+	AllowLooseKeys bool
+	// SkipNoKey leaves an image without secrets, and warns loudly, where the host has no key yet.
+	SkipNoKey bool
+	// State is the directory of the records of what this host installed.
+	State string
+	// Replaces are the files of which the loader will replace one with the image: it then has the
+	// first one's name, and a segment in one of them may be salvaged. Without any, they are guessed
+	// from the image's name.
+	Replaces []string
+	// Installed is the directory to which the loader copies the image, when that is another one.
+	Installed string
+	// Enclose makes an image that is nothing but a compressed segment, for loaders that join initrds
+	// without padding.
+	Enclose bool
+	// Getenv looks up the variables that the caller set on purpose for sops.
+	Getenv func(string) string
+	// Timeout limits each wait for a program (gpg, a plugin of age) or key service; 0 means what the
+	// manifest says, else 30 s.
+	Timeout time.Duration
+	// Warn is called with conditions under which the run still does what was asked. Empty hints are
+	// none.
+	Warn func(text string, hints ...string)
+}
+
+func (o Options) image() initrd.Options {
+	return initrd.Options{Base: o.Base, AllowInPlace: o.AllowInPlace}
+}
+
+// job is a manifest of which the files on this host have been read: all but the sops files.
+type job struct {
+	Options
+	path     string // of the manifest
+	manifest *manifest.Initrd
+	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
+	request  resolve.Request        // for what the entries need: other secrets of the list do not matter
+	files    resolve.Files          // that both the digest and the values come from
+}
+
+// read reads a manifest and the files of this host that it names. Without a job the manifest itself
+// is at fault; with a job and an error there are sources that cannot be read.
+func read(path string, o Options) (*job, error) {
+	m, err := manifest.ReadInitrd(path)
+	if err != nil {
+		return nil, err
+	}
+	j := &job{Options: o, path: path, manifest: m, sources: make(map[int][]initrd.Entry)}
+	secrets, templates := make(map[string]bool), make(map[string]bool)
+	var faults []error
+	for i, e := range m.Entries {
+		if e.Source == "" {
+			secrets[e.Secret], templates[e.Template] = true, true
+			continue
+		}
+		entries, warnings, err := sourceEntries(e)
+		for _, fault := range split(err) {
+			faults = append(faults, fmt.Errorf("entry %s: %w", e.Path, fault))
+		}
+		for _, w := range warnings {
+			o.Warn("entry " + e.Path + ": " + w)
+		}
+		j.sources[i] = entries
+	}
+	j.request = everything(m).Only(secrets, templates)
+	j.request.Files, j.request.Getenv, j.request.Timeout = &j.files, o.Getenv, o.Timeout
+	return j, errors.Join(faults...)
+}
+
+// everything asks for all secrets and templates of a manifest.
+func everything(m *manifest.Initrd) resolve.Request {
+	return resolve.Request{
+		Keys: m.Keys, Secrets: m.Secrets, Templates: m.Templates, Placeholders: m.Placeholders,
+	}
+}
+
+// segment makes the segment of all entries, in memory.
+func (j *job) segment(values *resolve.Result, inputs initrd.Digest) (*initrd.Segment, error) {
+	var entries []initrd.Entry
+	for i, e := range j.manifest.Entries {
+		switch {
+		case e.Secret != "":
+			entries = append(entries, valueEntry(e, values.Secrets[e.Secret]))
+		case e.Template != "":
+			entries = append(entries, valueEntry(e, values.Templates[e.Template]))
+		default:
+			entries = append(entries, j.sources[i]...)
+		}
+	}
+	if err := j.checkKeys(entries); err != nil {
+		return nil, err
+	}
+	return initrd.NewSegment(entries, inputs)
+}
+
+func valueEntry(e manifest.Entry, v resolve.Value) initrd.Entry {
+	return initrd.Entry{Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID, Data: v.Data}
+}
+
+// defaultMode is what a secret or template gets that has no mode of its own.
+const defaultMode fs.FileMode = 0o400
+
+func declaredMode(e manifest.Entry) fs.FileMode {
+	if e.Mode != nil {
+		return *e.Mode
+	}
+	return defaultMode
+}
+
+// split takes joined errors apart.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	//nolint:errorlint // only a join itself is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return slices.Clone(joined.Unwrap())
+	}
+	return []error{err}
+}
