@@ -43,7 +43,7 @@ func (s *stage) installNix(t *testing.T) {
 	tree := t.TempDir()
 	nixpkgs(t, tree)
 	github.add(t, "NixOS/nixpkgs", tree)
-	github.add(t, "github.com/sops-initrd/sops-initrd/sops-initrd", "..")
+	github.add(t, "sops-initrd/sops-initrd", "..")
 	certificate := github.serve(t)
 	for machine, owner := range map[string]int{"admin": 4000, "server01": 0} {
 		root := s.root(machine)
@@ -136,9 +136,9 @@ func nixpkgs(t *testing.T, dir string) {
 type github struct{ repositories map[string]*repository }
 
 type repository struct {
-	revision string
-	archive  []byte
-	files    fs.FS // of .git
+	revision, tree string
+	archive        []byte
+	files          fs.FS // of .git
 }
 
 // add publishes a directory as a repository with one commit.
@@ -168,6 +168,7 @@ func (g *github) add(t *testing.T, name, tree string) {
 	revision := strings.TrimSpace(string(git("rev-parse", "HEAD")))
 	g.repositories[name] = &repository{
 		revision: revision,
+		tree:     strings.TrimSpace(string(git("rev-parse", "HEAD^{tree}"))),
 		archive:  git("archive", "--format=tar.gz", "--prefix="+filepath.Base(name)+"-"+revision+"/", "HEAD"),
 		files:    os.DirFS(dir),
 	}
@@ -189,7 +190,7 @@ func (g *github) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch parts[2] {
 	case "commits":
-		fmt.Fprintf(w, `{"sha": %q}`, repository.revision)
+		fmt.Fprintf(w, `{"sha": %q, "commit": {"tree": {"sha": %q}}}`, repository.revision, repository.tree)
 	case "archive", "tarball":
 		_, _ = w.Write(repository.archive)
 	default:
