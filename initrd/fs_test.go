@@ -305,7 +305,7 @@ func TestInstall_read_only(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, ""); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, tempPrefix+"0123456789abcdef.tmp"), []byte("secret"))
+	writeFile(t, filepath.Join(dir, ".sops-initrd-0123456789abcdef.tmp"), []byte("secret"))
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}

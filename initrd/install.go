@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,12 +58,8 @@ type Result struct {
 	Warnings []Warning `json:"warnings,omitempty"`
 }
 
-const (
-	tempPrefix = ".sops-initrd-"
-	lockWait   = 2 * time.Minute
-
-	openLockWait = 2 * time.Second
-)
+// lockWait is longer than any other run takes: secrets are decrypted before the lock is asked for.
+const lockWait = 2 * time.Minute
 
 // Install puts s at the end of image, in place of any segment of ours that is there, or, when s is empty, cuts that segment.
 //
@@ -115,8 +112,7 @@ type job struct {
 	baseLen int64
 	omit    map[string]bool // entries that the base has; nil until it was compared
 	left    string          // hint that says how the image was left
-
-	unlocked bool // others keep the lock of a directory that is open to them
+	held    *atomicfile.Lock
 }
 
 func withJob(image string, s *Segment, o Options, write bool) (res Result, err error) {
@@ -135,12 +131,12 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 	if j.dir, err = j.layer.OpenDir(j.dirPath); err != nil {
 		return Result{}, err
 	}
-	if err = j.lock(!write); err != nil {
-		return Result{}, err
-	}
 	var stale error
-	if write && !j.unlocked {
-		_, stale = atomicfile.RemoveStale(j.dir, tempPrefix)
+	if write { // a plan looks at an image that is replaced as a whole, and needs no lock
+		if err = j.lock(); err != nil {
+			return Result{}, err
+		}
+		stale = atomicfile.RemoveStale(j.dir)
 	}
 	if err = j.open(); err != nil {
 		return Result{}, err
@@ -148,9 +144,6 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 	d, err := j.decide()
 	if err != nil {
 		return Result{}, err
-	}
-	if j.unlocked {
-		d.warn("directory %s: somebody keeps it locked; others can write it, so that is not waited for", j.dirPath)
 	}
 	if stale != nil {
 		d.warn("a temporary file that an earlier run left could not be removed: %v", stale)
@@ -171,20 +164,15 @@ func withJob(image string, s *Segment, o Options, write bool) (res Result, err e
 	return d.Result, err
 }
 
-// lock makes runs in one directory wait for each other. Whoever can open a directory can lock it: in one that is open to
-// others, such as /tmp, the lock is not relied on, so that nobody can keep the boot loader from being installed.
-func (j *job) lock(shared bool) error {
-	open, err := writable(j.dirPath)
+// lock makes runs in one directory wait for each other.
+func (j *job) lock() error {
+	info, err := j.dir.Stat()
 	if err != nil {
 		return err
 	}
-	if open == "" {
-		return j.dir.Lock(shared, lockWait)
-	}
-	err = j.dir.Lock(shared, openLockWait)
-	if j.unlocked = errors.Is(err, atomicfile.ErrLocked); j.unlocked {
-		return nil
-	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), lockWait, fmt.Errorf("%w (waited %v)", atomicfile.ErrLocked, lockWait))
+	defer cancel()
+	j.held, err = atomicfile.LockDir(ctx, info)
 	return err
 }
 
@@ -240,6 +228,9 @@ func (j *job) checkBase() error {
 
 func (j *job) close() error {
 	var faults []error
+	if j.held != nil {
+		faults = append(faults, j.held.Remove())
+	}
 	for _, c := range []io.Closer{j.base, j.file, j.dir} {
 		if c != nil {
 			faults = append(faults, c.Close())

@@ -81,7 +81,7 @@ func sharesBlocks(magic int64) bool {
 
 // fallBack decides to overwrite the end of the image, or returns the reason why that cannot be.
 func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) error {
-	possible := d.prefix && j.file != nil && j.info.Links == 1 && !j.unlocked
+	possible := d.prefix && j.file != nil && j.info.Links == 1
 	switch {
 	case !possible:
 		return why
@@ -122,7 +122,7 @@ func (j *job) execute(d *decision) error {
 
 // replace writes a new file and gives it the image's name.
 func (j *job) replace(d *decision) error {
-	p, err := atomicfile.Create(j.dir, tempPrefix)
+	p, err := atomicfile.Create(j.dir)
 	if err != nil {
 		return err
 	}

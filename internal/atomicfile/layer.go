@@ -14,13 +14,16 @@ type Layer interface {
 	Open(path string) (File, error)
 }
 
-// Dir is an open directory. Names are single path elements; none of the methods follows a symbolic link.
+// Dir is an open directory. Names are single path elements; none of the methods follows a
+// symbolic link.
 type Dir interface {
 	// Open opens an existing file for reading, without blocking on a FIFO.
 	Open(name string) (File, error)
-	// OpenWrite opens an existing file for reading and writing, without truncating it or blocking on a FIFO.
+	// OpenWrite opens an existing file for reading and writing, without truncating it or blocking
+	// on a FIFO.
 	OpenWrite(name string) (File, error)
-	// Create makes a new file with mode 0600, opened for reading and writing; the error is fs.ErrExist when the name is taken.
+	// Create makes a new file with mode 0600, opened for reading and writing; the error is
+	// fs.ErrExist when the name is taken.
 	Create(name string) (File, error)
 	// Symlink makes a symbolic link; the error is fs.ErrExist when the name is taken.
 	Symlink(target, name string) error
@@ -36,9 +39,6 @@ type Dir interface {
 	Remove(name string) error
 	// Sync makes the directory's names durable.
 	Sync() error
-	// Lock takes the advisory lock of the directory, shared or exclusive. The lock ends with Close, or with the process.
-	// When it is not free within wait the error is ErrLocked.
-	Lock(shared bool, wait time.Duration) error
 	// Space describes the file system.
 	Space() (Space, error)
 	Close() error
@@ -49,20 +49,25 @@ type File interface {
 	io.ReaderAt
 	io.Writer
 	io.WriterAt
-	// CopyFrom appends n bytes of src, from offset off, at the write position, by reflink or inside the kernel where the file
-	// systems can. It returns the number of bytes copied, and io.ErrUnexpectedEOF when src ended early.
+	// CopyFrom appends n bytes of src, from offset off, at the write position, by reflink or
+	// inside the kernel where the file systems can. It returns the number of bytes copied, and
+	// io.ErrUnexpectedEOF when src ended early.
 	CopyFrom(src File, off, n int64) (int64, error)
-	// Allocate makes sure that there is room for the file to grow to size. The size itself and the content stay as they are. Where
-	// the file system cannot promise that it does nothing.
+	// Allocate makes sure that there is room for the file to grow to size. The size itself and
+	// the content stay as they are. Where the file system cannot promise that it does nothing.
 	Allocate(size int64) error
 	Truncate(size int64) error
-	// Push hands the content to the disk and not the size of the file, as far as the file system keeps them apart. What it
-	// handed over is durable when another file, or a directory, of the file system was synced after it.
+	// Push hands the content to the disk and not the size of the file, as far as the file system
+	// keeps them apart. What it handed over is durable when another file, or a directory, of the
+	// file system was synced after it.
 	Push() error
 	Sync() error
 	Chmod(mode fs.FileMode) error
 	Chown(uid, gid int) error
 	Stat() (Info, error)
+	// TryLock takes the advisory lock of the file, or returns ErrLocked. The lock ends with
+	// Close, or with the process.
+	TryLock() error
 	Close() error
 }
 

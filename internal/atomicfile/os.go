@@ -12,11 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked is the error of Dir.Lock when somebody else keeps the lock.
+// ErrLocked is the error of File.TryLock when somebody else holds the lock.
 var ErrLocked = errors.New("another run holds the lock")
-
-// lockPoll is how often a lock that is taken is tried again. flock(2) can wait by itself, but then not with a deadline.
-const lockPoll = 20 * time.Millisecond
 
 // OS returns the layer of the operating system.
 func OS() Layer { return osLayer{} }
@@ -39,7 +36,8 @@ func (osLayer) Open(path string) (File, error) {
 	return &osFile{os.NewFile(uintptr(fd), path)}, nil
 }
 
-// osDir works relative to an open directory, so that a directory moved or replaced meanwhile is not mixed up with another.
+// osDir works relative to an open directory, so that a directory moved or replaced meanwhile is
+// not mixed up with another.
 type osDir struct {
 	f    *os.File
 	path string
@@ -85,7 +83,8 @@ func (d *osDir) Lstat(name string) (Info, error) {
 }
 
 func (d *osDir) Names() ([]string, error) {
-	// A descriptor of its own: the position in the directory belongs to the open file and would be shared.
+	// A descriptor of its own: the position in the directory belongs to the open file and would
+	// be shared.
 	fd, err := openat(d.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: d.path, Err: err}
@@ -109,24 +108,6 @@ func (d *osDir) Remove(name string) error {
 	return nil
 }
 
-func (d *osDir) Lock(shared bool, wait time.Duration) error {
-	how := unix.LOCK_EX
-	if shared {
-		how = unix.LOCK_SH
-	}
-	for end := time.Now().Add(wait); ; time.Sleep(lockPoll) {
-		err := retry(func() error { return unix.Flock(d.fd(), how|unix.LOCK_NB) })
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return &fs.PathError{Op: "lock", Path: d.path, Err: err}
-		case !time.Now().Before(end):
-			return &fs.PathError{Op: "lock", Path: d.path, Err: fmt.Errorf("%w (waited %v)", ErrLocked, wait)}
-		}
-	}
-}
-
 func (d *osDir) Space() (Space, error) {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(d.fd(), &st) }); err != nil {
@@ -146,6 +127,7 @@ func (d *osDir) Space() (Space, error) {
 type osFile struct{ *os.File }
 
 func (f *osFile) Stat() (Info, error) { return statFile(f.File) }
+func (f *osFile) TryLock() error      { return tryLock(f.File) }
 
 func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 	var r io.Reader = io.NewSectionReader(src, off, n)
@@ -237,7 +219,8 @@ func openat(dirfd int, name string, flags int, perm uint32) (fd int, err error) 
 	return fd, err
 }
 
-// retry repeats a system call that a signal interrupted; the Go runtime's own signals do that on some file systems.
+// retry repeats a system call that a signal interrupted; the Go runtime's own signals do that on
+// some file systems.
 func retry(f func() error) error {
 	for {
 		if err := f(); !errors.Is(err, unix.EINTR) {

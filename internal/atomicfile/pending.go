@@ -10,16 +10,22 @@ import (
 	"strings"
 )
 
-// ErrUnsynced marks the errors of Pending.Commit after which the new file is in place, but may be lost in a power cut.
+// ErrUnsynced marks the errors of Pending.Commit after which the new file is in place, but may be
+// lost in a power cut.
 var ErrUnsynced = errors.New("the new file is in place but may not survive a power cut")
 
 const (
-	filePrefix      = ".atomicfile-" // of WriteFile's temporary files
+	tempPrefix      = ".sops-initrd-"
 	tempSuffix      = ".tmp"
 	tempRandomBytes = 8
 )
 
-// Pending is a temporary file that becomes a file of its directory by Commit, or vanishes by Abort.
+// earlierPrefix began the names of the temporary files that WriteFile of versions before 1.0
+// made.
+const earlierPrefix = ".atomicfile-"
+
+// Pending is a temporary file that becomes a file of its directory by Commit, or vanishes by
+// Abort.
 type Pending struct {
 	File
 	dir  Dir
@@ -27,28 +33,54 @@ type Pending struct {
 	done bool
 }
 
-// Create makes a temporary file (mode 0600, a name nobody can foresee) in d. The prefix tells RemoveStale whose it is.
-func Create(d Dir, prefix string) (*Pending, error) {
+// Create makes a temporary file (mode 0600, a name nobody can foresee) in d. It is locked as long
+// as it is open, which tells RemoveStale that somebody works on it.
+func Create(d Dir) (*Pending, error) {
+	for {
+		p, err := create(d)
+		if err != nil {
+			return nil, err
+		}
+		err = p.TryLock()
+		if err == nil {
+			_, err = d.Lstat(p.name)
+		}
+		if err == nil {
+			return p, nil
+		}
+		// Another run may have taken it for one that was left, between its creation and its lock,
+		// and removes it.
+		taken := errors.Is(err, ErrLocked) || errors.Is(err, fs.ErrNotExist)
+		if gone := p.Abort(); !taken {
+			return nil, errors.Join(err, gone)
+		}
+	}
+}
+
+func create(d Dir) (*Pending, error) {
 	var random [tempRandomBytes]byte
 	rand.Read(random[:]) // never fails (crypto/rand)
-	name := prefix + hex.EncodeToString(random[:]) + tempSuffix
+	name := tempPrefix + hex.EncodeToString(random[:]) + tempSuffix
 	f, err := d.Create(name)
 	if err != nil {
-		// Where directories are written at once, the file can be there though its creation reported an error. It is empty.
+		// Where directories are written at once, the file can be there though its creation
+		// reported an error. It is empty.
 		_ = d.Remove(name)
 		return nil, err
 	}
 	return &Pending{File: f, dir: d, name: name}, nil
 }
 
-// Commit syncs the file, gives it its name, syncs it again, syncs the directory and closes the file. After an error that is
-// ErrUnsynced the new file is in place; after any other it is gone and the name is as it was.
+// Commit syncs the file, gives it its name, syncs it again, syncs the directory and closes the
+// file. After an error that is ErrUnsynced the new file is in place; after any other it is gone
+// and the name is as it was.
 func (p *Pending) Commit(name string) error {
 	if err := p.Sync(); err != nil {
 		return errors.Join(err, p.Abort())
 	}
 	renamed := p.dir.Rename(p.name, name)
-	// Where directories are written at once, a rename can take effect and report an error all the same.
+	// Where directories are written at once, a rename can take effect and report an error all the
+	// same.
 	if renamed != nil && !p.named(name) {
 		return errors.Join(renamed, p.Abort())
 	}
@@ -59,7 +91,8 @@ func (p *Pending) Commit(name string) error {
 	return nil
 }
 
-// Abort removes the temporary file and closes it. After Commit it does nothing, so that it can be deferred.
+// Abort removes the temporary file and closes it. After Commit it does nothing, so that it can be
+// deferred.
 func (p *Pending) Abort() error {
 	if p.done {
 		return nil
@@ -82,45 +115,53 @@ func (p *Pending) named(name string) bool {
 	return err == nil && at.SameFile(file)
 }
 
-// IsTemp reports whether name is one that Create makes with this prefix.
-func IsTemp(name, prefix string) bool {
-	s, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return false
+// IsTemp reports whether name is one that Create makes.
+func IsTemp(name string) bool {
+	s, ours := strings.CutPrefix(name, tempPrefix)
+	if !ours {
+		s, ours = strings.CutPrefix(name, earlierPrefix)
 	}
-	s, ok = strings.CutSuffix(s, tempSuffix)
-	if !ok || len(s) != 2*tempRandomBytes {
-		return false
-	}
+	s, temp := strings.CutSuffix(s, tempSuffix)
 	_, err := hex.DecodeString(s)
-	return err == nil
+	return ours && temp && len(s) == 2*tempRandomBytes && err == nil
 }
 
-// RemoveStale removes the temporary files with this prefix that runs which did not end properly left in d, and returns their
-// names. The caller holds the lock under which all such files are made.
-func RemoveStale(d Dir, prefix string) ([]string, error) {
+// RemoveStale removes the temporary files that runs which were killed left in d. What somebody
+// works on is locked, and stays.
+func RemoveStale(d Dir) error {
 	names, err := d.Names()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var removed []string
 	var faults []error
 	for _, name := range names {
-		if !IsTemp(name, prefix) {
-			continue
+		if IsTemp(name) {
+			faults = append(faults, removeStale(d, name))
 		}
-		if i, err := d.Lstat(name); err != nil || !i.Mode.IsRegular() {
-			continue // not made by Create
-		}
-		if err := d.Remove(name); err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				faults = append(faults, err)
-			}
-			continue
-		}
-		removed = append(removed, name)
 	}
-	return removed, errors.Join(faults...)
+	return errors.Join(faults...)
+}
+
+func removeStale(d Dir, name string) error {
+	i, err := d.Lstat(name)
+	if err != nil || !i.Mode.IsRegular() {
+		return nil //nolint:nilerr // gone, or not made by Create
+	}
+	f, err := d.Open(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	err = f.TryLock()
+	if err == nil {
+		err = d.Remove(name)
+	}
+	if errors.Is(err, ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Attr is what a new file gets besides its content.
@@ -129,7 +170,8 @@ type Attr struct {
 	UID, GID int         // -1: the caller's
 }
 
-// WriteFile replaces path by a file with the given content. The attributes are set before the name appears. On error the old
+// WriteFile replaces path by a file with the given content, and removes temporary files that
+// killed runs left beside it. The attributes are set before the name appears. On error the old
 // file is untouched, unless the error is ErrUnsynced.
 func WriteFile(l Layer, path string, data []byte, a Attr) error {
 	dir, err := l.OpenDir(filepath.Dir(path))
@@ -141,7 +183,8 @@ func WriteFile(l Layer, path string, data []byte, a Attr) error {
 }
 
 func writeFile(dir Dir, name string, data []byte, a Attr) error {
-	p, err := Create(dir, filePrefix)
+	_ = RemoveStale(dir) // the new file matters more than what an earlier run left
+	p, err := Create(dir)
 	if err != nil {
 		return err
 	}

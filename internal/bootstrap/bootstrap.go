@@ -13,9 +13,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
-	"github.com/sops-initrd/sops-initrd/internal/newfile"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
@@ -120,7 +120,7 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	if err := os.MkdirAll(filepath.Dir(r.File), 0o755); err != nil { //nolint:gosec // the file is encrypted, and the repository's
 		return nil, err
 	}
-	if err := newfile.Write(r.File, data, 0o644); err != nil { //nolint:gosec // as above
+	if err := atomicfile.WriteNew(r.File, data, 0o644); err != nil { //nolint:gosec // as above
 		return nil, exists(err)
 	}
 	return r.result(public, recipients), nil

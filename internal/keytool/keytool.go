@@ -10,8 +10,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
-	"github.com/sops-initrd/sops-initrd/internal/newfile"
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
@@ -138,7 +138,7 @@ func (c *Conversion) Write(e cli.Env, data []byte) error {
 		}
 		return nil
 	}
-	err := newfile.Write(c.Out, data, 0o600)
+	err := atomicfile.WriteNew(c.Out, data, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return cli.WithHint(err, "files are never overwritten: move it away or give another name with -o")
 	}

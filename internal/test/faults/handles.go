@@ -2,7 +2,6 @@ package faults
 
 import (
 	"io/fs"
-	"time"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
@@ -61,10 +60,6 @@ func (d *dir) Remove(name string) error {
 }
 
 func (d *dir) Sync() error { return d.l.do("sync "+d.path, whole(d.inner.Sync)) }
-
-func (d *dir) Lock(shared bool, wait time.Duration) error {
-	return d.l.do("lock "+d.path, whole(func() error { return d.inner.Lock(shared, wait) }))
-}
 
 func (d *dir) Space() (s atomicfile.Space, err error) {
 	err = d.l.do("statfs "+d.path, whole(func() (err error) { s, err = d.inner.Space(); return err }))
@@ -149,6 +144,10 @@ func (f *file) Chown(uid, gid int) error {
 func (f *file) Stat() (i atomicfile.Info, err error) {
 	err = f.l.do("stat "+f.name, whole(func() (err error) { i, err = f.inner.Stat(); return err }))
 	return i, err
+}
+
+func (f *file) TryLock() error {
+	return f.l.do("lock "+f.name, whole(f.inner.TryLock))
 }
 
 func (f *file) Close() error { return f.l.drop(f.inner, f.name) }
