@@ -42,7 +42,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				return printLine(e.Stdout, sentence(out.Image, out, "was"))
+				cli.Tell(e, program, sentence(out.Image, out, "was")+"\n")
 			}
 			return nil
 		},
@@ -78,7 +78,7 @@ func manifestFlag(c *cobra.Command, manifest *string) {
 func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then leave it without secrets)")
-	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys with modes that sshd refuses")
+	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)

@@ -28,7 +28,7 @@ of ours is left alone, which is not an error.`,
 				hooks.Warn(w.Text, w.Hint)
 			}
 			if result.Action != initrd.Unchanged {
-				return printLine(e.Stdout, fmt.Sprintf("%s: was %s: %d bytes of secrets are gone", args[0], result.Action, result.Cut))
+				cli.Tell(e, program, fmt.Sprintf("%s: was %s: %d bytes of secrets are gone\n", args[0], result.Action, result.Cut))
 			}
 			return nil
 		},

@@ -10,7 +10,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Exit statuses of every program.
@@ -108,7 +111,39 @@ func Hint(e Env, program, text string) { printLines(e.Stderr, program+": hint: "
 
 // printLines prints text with prefix before its first line; further lines are indented.
 func printLines(w io.Writer, prefix, text string) {
-	fmt.Fprintln(w, prefix+strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  "))
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = Visible(line)
+	}
+	fmt.Fprintln(w, prefix+strings.Join(lines, "\n  "))
+}
+
+// Visible shows what a terminal or a log would not print as it is, control characters above all,
+// escaped as in Go: names of files, units and menu entries may hold anything.
+func Visible(text string) string {
+	if utf8.ValidString(text) && strings.IndexFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		c, size := utf8.DecodeRuneInString(text)
+		if c == utf8.RuneError && size == 1 || !unicode.IsPrint(c) {
+			quoted := strconv.QuoteToGraphic(text[:size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
+// Tell prints a result on standard output. What was done stays done when that is full or closed: the
+// result is then told on standard error, and is no failure.
+func Tell(e Env, program, text string) {
+	if _, err := io.WriteString(e.Stdout, text); err != nil {
+		Warn(e, program, "cannot write to standard output (%v); this is what was to be said:\n%s", err, text)
+	}
 }
 
 // leaves takes joined errors apart. An error that wraps a joined one with words of its own is one leaf.

@@ -30,6 +30,7 @@ func TestReport(t *testing.T) {
 			"p: error: a\np: error: b\np: hint: " + shared + "\n", Failed,
 		},
 		{"hint on a join", WithHint(errors.Join(errors.New("a"), errors.New("b")), "h"), "p: error: a\np: error: b\np: hint: h\n", Failed},
+		{"control characters", errors.New("a\x1b[31m\nb\r\t\x7f\u009b\u202e\xff ü…"), "p: error: a\\x1b[31m\n  b\\r\\t\\x7f\\u009b\\u202e\\xff ü…\n", Failed},
 		{"usage of a join", Usage(errors.Join(errors.New("a"), errors.New("b"))), "p: error: a\np: error: b\n", Misuse},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -42,5 +43,19 @@ func TestReport(t *testing.T) {
 				t.Errorf("printed %q, want %q", stderr.String(), c.want)
 			}
 		})
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestTell(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	Tell(Env{Stdout: full{}, Stderr: &stderr}, "p", "image: 1 secret added\n")
+	want := "p: warning: cannot write to standard output (no space left on device); this is what was to be said:\n  image: 1 secret added\n"
+	if stderr.String() != want {
+		t.Errorf("%q, want %q", stderr.String(), want)
 	}
 }

@@ -70,7 +70,7 @@ func (o Options) plan() change {
 // apply is the walk from a manifest to an image, which CONTRIBUTING.md shows as a picture. Each step
 // uses what the steps before it found, and none is taken twice.
 func apply(ctx context.Context, manifestPath, image string, o Options, to change) (*Report, error) {
-	j, sourceErr := read(manifestPath, o)
+	j, sourceErr := read(ctx, manifestPath, o)
 	if j == nil {
 		return nil, sourceErr
 	}
@@ -110,6 +110,11 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 		return nil, err
 	}
 	report.Result, err = to(image, segment, o.image())
+	if report.Action != initrd.Unchanged {
+		for _, note := range j.notes {
+			o.Warn(note)
+		}
+	}
 	for _, w := range report.Warnings {
 		o.Warn(w.Text, w.Hint)
 	}

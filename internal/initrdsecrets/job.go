@@ -1,6 +1,7 @@
 package initrdsecrets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +19,7 @@ type Options struct {
 	Base string
 	// AllowInPlace permits overwriting the tail of an image when there is no room for a second copy.
 	AllowInPlace bool
-	// AllowLooseKeys accepts SSH private keys with modes that sshd refuses.
+	// AllowLooseKeys accepts SSH private keys that sshd does not load.
 	AllowLooseKeys bool
 	// SkipNoKey leaves an image without secrets, and warns loudly, where the host has no key yet.
 	SkipNoKey bool
@@ -55,24 +56,26 @@ type job struct {
 	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
 	request  resolve.Request        // for what the entries need: other secrets of the list do not matter
 	files    resolve.Files          // that both the digest and the values come from
+	notes    []string               // what was mended on the way, told when the image changes
 }
 
 // read reads a manifest and the files of this host that it names. Without a job the manifest itself
 // is at fault; with a job and an error there are sources that cannot be read.
-func read(path string, o Options) (*job, error) {
+func read(ctx context.Context, path string, o Options) (*job, error) {
 	m, err := manifest.ReadInitrd(path)
 	if err != nil {
 		return nil, err
 	}
 	j := &job{Options: o, path: path, manifest: m, sources: make(map[int][]initrd.Entry)}
 	secrets, templates := make(map[string]bool), make(map[string]bool)
+	sources := &reader{ctx, maxSourceBytes}
 	var faults []error
 	for i, e := range m.Entries {
 		if e.Source == "" {
 			secrets[e.Secret], templates[e.Template] = true, true
 			continue
 		}
-		entries, warnings, err := sourceEntries(e)
+		entries, warnings, err := sources.entries(e)
 		for _, fault := range split(err) {
 			faults = append(faults, fmt.Errorf("entry %s: %w", e.Path, fault))
 		}

@@ -1,6 +1,7 @@
 package initrdsecrets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,27 +14,43 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
-// unsafeInStage1 are the bytes of a file name that the copy loops of NixOS's stage 1 cannot carry; entries of a manifest are
-// checked for them when it is read, files below a source directory here.
+// unsafeInStage1 are the bytes of a file name that the copy loops of NixOS's stage 1 cannot carry.
+// Entries of a manifest are checked for them when it is read, files below a source directory here.
 const unsafeInStage1 = " \t\r\n\v\f*?[]\\"
 
-// sourceEntries reads what an entry's source on this host is: a file, a directory with all that is below it, or a symbolic
-// link to one of them. Modes are those of the host unless the entry has one; owners are always the entry's, since the
-// numbers of this host mean nothing in the image.
+const (
+	// maxSourceBytes bounds the sources of a manifest together: they and the image's end are in memory
+	// at the same time, and kernels on small machines do not unpack more.
+	maxSourceBytes = 256 << 20
+	// maxSourceFiles bounds the files of one directory: an image takes no more entries.
+	maxSourceFiles = 100_000
+)
+
+// reader reads sources. It knows how many bytes are left of maxSourceBytes.
+type reader struct {
+	ctx  context.Context
+	left int64
+}
+
+// entries reads what an entry's source on this host is: a file, a directory with all that is below
+// it, or a symbolic link to one of them. Modes are those of the host unless the entry has one; owners
+// are always the entry's, since the numbers of this host mean nothing in the image.
 //
-// The link that a source is gets followed, links below a directory stay links. Warnings name what will not arrive as it is.
-func sourceEntries(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
+// The link that a source is gets followed, links below a directory stay links. Warnings name what
+// will not arrive as it is.
+func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
 	info, err := os.Stat(e.Source)
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
 	}
 	if info.IsDir() {
-		return directoryEntries(e)
+		return r.directory(e)
 	}
-	data, mode, err := readFile(os.OpenFile, e.Source, unix.O_NONBLOCK)
+	data, mode, err := r.file(os.OpenFile, e.Source, 0, info.Mode())
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
 	}
@@ -43,9 +60,9 @@ func sourceEntries(e manifest.Entry) (entries []initrd.Entry, warnings []string,
 	return []initrd.Entry{{Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID, Data: data}}, nil, nil
 }
 
-// directoryEntries walks a source directory. It works below an opened root, so that nothing outside of it is ever read, whatever
-// happens to its links meanwhile.
-func directoryEntries(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
+// directory walks a source directory. It works below an opened root, so that nothing outside of it is
+// ever read, whatever happens to its links meanwhile.
+func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
 	root, err := os.OpenRoot(e.Source)
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
@@ -54,23 +71,32 @@ func directoryEntries(e manifest.Entry) (entries []initrd.Entry, warnings []stri
 	var faults []error
 	walk := func(name string, d fs.DirEntry, err error) error {
 		host := filepath.Join(e.Source, name)
-		if err != nil {
+		switch {
+		case r.ctx.Err() != nil:
+			return context.Cause(r.ctx)
+		case len(entries) >= maxSourceFiles:
+			return fmt.Errorf("more than %d files, which no image takes", maxSourceFiles)
+		case err != nil:
 			faults = append(faults, sourceError(host, err))
 			return nil
-		}
-		if strings.ContainsAny(name, unsafeInStage1) {
-			faults = append(faults, fmt.Errorf("source %s: %q has white space or a shell wildcard, which stage 1 cannot copy", e.Source, name))
+		case strings.ContainsAny(name, unsafeInStage1):
+			faults = append(faults, cli.WithHint(
+				fmt.Errorf("source %s: %q has white space or a shell wildcard, which stage 1 cannot copy", e.Source, name),
+				"rename it, or list what else is needed of the directory, one by one, in boot.initrd.secrets"))
+			if d.IsDir() {
+				return fs.SkipDir // one name, one fault
+			}
 			return nil
 		}
-		entry, err := below(root, name, d, e.Mode)
+		entry, err := r.below(root, name, d, e.Mode)
 		if err != nil {
 			faults = append(faults, sourceError(host, err))
 			return nil
 		}
 		entry.Path, entry.UID, entry.GID = path.Join(e.ImagePath(), name), e.UID, e.GID
 		if entry.Target != "" && leaves(name, entry.Target) {
-			warnings = append(warnings, fmt.Sprintf("source %s: the symbolic link %s points to %s, outside of the directory, and goes into the image as it is",
-				e.Source, name, entry.Target))
+			warnings = append(warnings, fmt.Sprintf("source %s: the symbolic link %q points to %q, "+
+				"outside of the directory, and goes into the image as it is", e.Source, name, entry.Target))
 		}
 		entries = append(entries, entry)
 		return nil
@@ -85,7 +111,7 @@ func directoryEntries(e manifest.Entry) (entries []initrd.Entry, warnings []stri
 }
 
 // below makes the entry of one file, directory or symbolic link below root.
-func below(root *os.Root, name string, d fs.DirEntry, declared *fs.FileMode) (initrd.Entry, error) {
+func (r *reader) below(root *os.Root, name string, d fs.DirEntry, declared *fs.FileMode) (initrd.Entry, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return initrd.Entry{}, err
@@ -103,29 +129,45 @@ func below(root *os.Root, name string, d fs.DirEntry, declared *fs.FileMode) (in
 		target, err := root.Readlink(name)
 		return initrd.Entry{Mode: fs.ModeSymlink | 0o777, Target: target}, err
 	}
-	data, mode, err := readFile(root.OpenFile, name, unix.O_NONBLOCK|unix.O_NOFOLLOW)
+	data, mode, err := r.file(root.OpenFile, name, unix.O_NOFOLLOW, info.Mode())
 	if declared != nil {
 		mode = *declared
 	}
 	return initrd.Entry{Mode: mode, Data: data}, err
 }
 
-// readFile reads a regular file and its permissions; anything else is an error, found without waiting for a writer.
-func readFile(open func(string, int, fs.FileMode) (*os.File, error), name string, flags int) ([]byte, fs.FileMode, error) {
-	f, err := open(name, os.O_RDONLY|flags, 0)
+// file reads a regular file and its permissions. Anything else is an error, found without waiting for
+// a writer: seen is its mode before it is opened, since sockets cannot be.
+func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string, flags int, seen fs.FileMode) ([]byte, fs.FileMode, error) {
+	if !seen.IsRegular() {
+		return nil, 0, errKind(seen)
+	}
+	f, err := open(name, os.O_RDONLY|unix.O_NONBLOCK|flags, 0)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	info, err := f.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, 0, err
+	case !info.Mode().IsRegular():
+		return nil, 0, errKind(info.Mode())
+	case info.Size() > r.left: // what is sparse is never read
+		return nil, 0, errTooLarge
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("is %s; a source is a file, a directory or a symbolic link to one", kind(info.Mode()))
+	data, err := io.ReadAll(io.LimitReader(f, r.left+1)) // some files of /proc say that they are empty
+	if r.left -= int64(len(data)); r.left < 0 {
+		r.left = 0
+		err = errTooLarge
 	}
-	data, err := io.ReadAll(f)
 	return data, permissions(info.Mode()), err
+}
+
+var errTooLarge = fmt.Errorf("too large: the sources of a manifest may have %d MiB together", maxSourceBytes>>20)
+
+func errKind(m fs.FileMode) error {
+	return fmt.Errorf("is %s; a source is a file, a directory or a symbolic link to one", kind(m))
 }
 
 // permissions keeps of a mode what chmod sets.
@@ -133,8 +175,8 @@ func permissions(m fs.FileMode) fs.FileMode {
 	return m & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 }
 
-// searchable gives a directory the mode that belongs to files of the given mode: who may read them may search it, as with
-// chmod's X.
+// searchable gives a directory the mode that belongs to files of the given mode: who may read them
+// may search it, as with chmod's X.
 func searchable(m fs.FileMode) fs.FileMode {
 	m &= fs.ModePerm
 	return m | m&0o444>>2
@@ -142,7 +184,8 @@ func searchable(m fs.FileMode) fs.FileMode {
 
 // leaves says whether the link at name, relative to a directory, points out of that directory.
 func leaves(name, target string) bool {
-	return path.IsAbs(target) || !filepath.IsLocal(path.Join(path.Dir(name), target)) && path.Join(path.Dir(name), target) != "."
+	at := path.Join(path.Dir(name), target)
+	return path.IsAbs(target) || !filepath.IsLocal(at) && at != "."
 }
 
 func kind(m fs.FileMode) string {

@@ -1,6 +1,7 @@
 package initrdsecrets
 
 import (
+	"context"
 	"io/fs"
 	"net"
 	"os"
@@ -15,6 +16,10 @@ import (
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
+
+func read1(e manifest.Entry) ([]initrd.Entry, []string, error) {
+	return (&reader{context.Background(), maxSourceBytes}).entries(e)
+}
 
 // tree makes files in a directory: a name ending in a slash is a directory, a content beginning with "-> " a symbolic link.
 func tree(t *testing.T, files ...[2]string) string {
@@ -80,7 +85,7 @@ func TestSourceEntries(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			e := manifest.Entry{Prefix: "/p", Path: "/x", Source: filepath.Join(dir, c.source), Mode: c.mode, UID: 7, GID: 8}
-			got, warnings, err := sourceEntries(e)
+			got, warnings, err := read1(e)
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("error %v, warnings %q", err, warnings)
 			}
@@ -93,18 +98,26 @@ func TestSourceEntries(t *testing.T) {
 
 func TestSourceEntries_refuses(t *testing.T) {
 	t.Parallel()
-	dir := tree(t, [2]string{"names/", ""}, [2]string{"names/a b", "x"}, [2]string{"names/c*", "y"}, [2]string{"dangling", "-> nowhere"},
+	dir := tree(t, [2]string{"names/", ""}, [2]string{"names/a b", "x"}, [2]string{"names/c*", "y"}, [2]string{"names/d e/", ""}, [2]string{"names/d e/f", ""}, [2]string{"dangling", "-> nowhere"},
 		[2]string{"loop", "-> loop"}, [2]string{"pipes/", ""}, [2]string{"file", ""})
 	for _, name := range []string{"pipe", "pipes/one", "pipes/two"} {
 		if err := unix.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
-	if err != nil {
+	for _, name := range []string{"socket", "pipes/socket"} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sparse"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	if err := os.Truncate(filepath.Join(dir, "sparse"), 200<<30); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, source string
 		want         []string
@@ -114,10 +127,11 @@ func TestSourceEntries_refuses(t *testing.T) {
 		{"dangling link", "dangling", []string{"dangling: no such file or directory"}},
 		{"loop", "loop", []string{"loop: too many levels of symbolic links"}},
 		{"named pipe, without waiting for a writer", "pipe", []string{"pipe: is a named pipe; a source is"}},
-		{"socket", "socket", []string{"socket: "}},
+		{"socket", "socket", []string{"socket: is a socket; a source is"}},
+		{"larger than memory", "sparse", []string{"sparse: too large: the sources of a manifest may have 256 MiB together"}},
 		{"device", "/dev/null", []string{"/dev/null: is a device; a source is"}},
-		{"every bad file of a directory", "pipes", []string{"pipes/one: is a named pipe", "pipes/two: is a named pipe"}},
-		{"names that stage 1 cannot copy", "names", []string{`names: "a b" has white space`, `names: "c*" has white space`}},
+		{"every bad file of a directory", "pipes", []string{"pipes/one: is a named pipe", "pipes/socket: is a socket", "pipes/two: is a named pipe"}},
+		{"names that stage 1 cannot copy", "names", []string{`names: "a b" has white space`, `names: "c*" has white space`, `names: "d e" has white space`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -125,9 +139,12 @@ func TestSourceEntries_refuses(t *testing.T) {
 			if !filepath.IsAbs(source) {
 				source = filepath.Join(dir, source)
 			}
-			entries, _, err := sourceEntries(manifest.Entry{Prefix: "/", Path: "/x", Source: source})
+			entries, _, err := read1(manifest.Entry{Prefix: "/", Path: "/x", Source: source})
 			if err == nil {
 				t.Fatalf("no error, %d entries", len(entries))
+			}
+			if got := len(split(err)); got != len(c.want) {
+				t.Errorf("%d faults, want %d: %v", got, len(c.want), err)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {
@@ -146,7 +163,7 @@ func TestSourceEntries_linksOutOfTheDirectoryAreWarnedAboutAndNotFollowed(t *tes
 	}
 	dir := tree(t, [2]string{"d/", ""}, [2]string{"d/abs", "-> " + secret}, [2]string{"d/up", "-> ../../etc"}, [2]string{"d/self", "-> ."},
 		[2]string{"d/in", "-> sub/../file"}, [2]string{"d/file", "x"})
-	entries, warnings, err := sourceEntries(manifest.Entry{Prefix: "/", Path: "/x", Source: filepath.Join(dir, "d")})
+	entries, warnings, err := read1(manifest.Entry{Prefix: "/", Path: "/x", Source: filepath.Join(dir, "d")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,31 +173,7 @@ func TestSourceEntries_linksOutOfTheDirectoryAreWarnedAboutAndNotFollowed(t *tes
 		}
 	}
 	slices.Sort(warnings)
-	if len(warnings) != 2 || !strings.Contains(warnings[0], "abs points to") || !strings.Contains(warnings[1], "up points to") {
+	if len(warnings) != 2 || !strings.Contains(warnings[0], `"abs" points to`) || !strings.Contains(warnings[1], `"up" points to`) {
 		t.Errorf("warnings %q, want one for abs and one for up", warnings)
-	}
-}
-
-func TestLooseKey(t *testing.T) {
-	t.Parallel()
-	const openSSH = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl"
-	for _, c := range []struct {
-		name string
-		data string
-		mode fs.FileMode
-		want bool
-	}{
-		{"closed", openSSH, 0o600, false},
-		{"readable by the group", openSSH, 0o640, true},
-		{"searchable by others", openSSH, 0o601, true},
-		{"behind white space", "\n " + openSSH, 0o444, true},
-		{"PEM", "-----BEGIN RSA PRIVATE KEY-----\n", 0o444, true},
-		{"PKCS #8 is mostly something else", "-----BEGIN PRIVATE KEY-----\n", 0o444, false},
-		{"public key", "ssh-ed25519 AAAA", 0o444, false},
-		{"empty", "", 0o444, false},
-	} {
-		if got := looseKey([]byte(c.data), c.mode); got != c.want {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
 	}
 }

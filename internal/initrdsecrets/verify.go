@@ -1,6 +1,7 @@
 package initrdsecrets
 
 import (
+	"context"
 	"errors"
 	"io"
 
@@ -54,7 +55,7 @@ func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool,
 	if manifestPath == "" {
 		return nil, true, nil
 	}
-	j, err := read(manifestPath, o)
+	j, err := read(context.Background(), manifestPath, o)
 	if err != nil {
 		return nil, false, err
 	}
