@@ -46,7 +46,7 @@ lint: ## gofmt, vet, golangci-lint (pinned)
 	go vet ./...
 	go run $(GOLANGCI) run --allow-parallel-runners ./...
 
-slim: ## the programs without cloud SDKs, into build/slim
+slim: ## the small programs, and the full ones that they hand over to, into build/slim
 	@scripts/slim build build/slim
 
 bench: setup ## whole programs beside other tools (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, RUNS=N, UPDATE=1 for docs/performance.md

@@ -6,13 +6,13 @@
 
 let
   build =
-    slim:
+    full:
     pkgs.callPackage ./nix/packages/go.nix {
-      inherit slim vendorHash;
+      inherit full vendorHash;
       inherit (pkgs.buildPackages) go-md2man;
     };
   programs = build true;
-  full = build false;
+  small = build false; # of the same, without what asks clouds and vaults for keys
 
   # One build has all programs; each output has the ones that belong together.
   program = programOf programs;
@@ -29,8 +29,8 @@ in
   default = programs;
   sops-initrd = programs;
   sops-install-secrets = program "activation" "sops-install-secrets";
-  sops-initrd-full = full;
-  sops-install-secrets-full = programOf full "activation" "sops-install-secrets";
+  sops-initrd-small = small;
+  sops-install-secrets-small = programOf small "activation" "sops-install-secrets";
   sops-init-gpg-key = program "keytools" "sops-init-gpg-key";
   ssh-to-age = program "keytools" "ssh-to-age";
   ssh-to-pgp = program "keytools" "ssh-to-pgp";

@@ -152,7 +152,7 @@ func (b *bench) fixture() *fixture {
 
 func (b *bench) cases() []benchCase {
 	f := b.fixture()
-	p := programs{slim: filepath.Join(b.build, "slim"), full: filepath.Join(b.build, "full"), against: b.against}
+	p := programs{slim: filepath.Join(b.build, "slim", "bin"), full: filepath.Join(b.build, "full"), against: b.against}
 	if b.programs != "" {
 		p.slim = b.programs
 	}

@@ -120,7 +120,7 @@ func figure(v float64) string {
 // writeSizes writes how large the programs are.
 func (b *bench) writeSizes(w io.Writer) error {
 	fmt.Fprintln(w, "\n| program | slim MB | full MB |\n|---|--:|--:|")
-	names, err := filepath.Glob(filepath.Join(b.build, "slim", "*"))
+	names, err := filepath.Glob(filepath.Join(b.build, "slim", "bin", "*"))
 	if err != nil {
 		return err
 	}

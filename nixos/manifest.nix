@@ -83,9 +83,9 @@ let
       name = "manifest${suffix}.json";
       inherit secrets;
       checks = [
-        (withHelper cfg.environment "${cfg.validationPackage}/bin/sops-install-secrets -check-mode=${
+        "${cfg.validationPackage}/bin/sops-install-secrets -check-mode=${
           if cfg.validateSopsFiles then "sopsfile" else "manifest"
-        }")
+        }"
       ]
       # It reads the fields that all manifests share, and knows recipients.
       ++ lib.optional (cfg.validateSopsFiles && cfg.hostRecipients != [ ]) checkInitrd;
@@ -120,21 +120,12 @@ let
       }
     );
 
-  # The program that is asked for keys in clouds is there when manifests are checked, too.
-  withHelper =
-    environment: command:
-    lib.optionalString (
-      environment ? SOPS_INITRD_SOPS
-    ) "SOPS_INITRD_SOPS=${lib.escapeShellArg "${environment.SOPS_INITRD_SOPS}"} "
-    + command;
-
-  checkInitrd = withHelper cfg.initrd.environment (
+  checkInitrd =
     "${cfg.initrd.validationPackage}/bin/sops-initrd check"
     + lib.optionalString (!cfg.validateSopsFiles) " --manifest-only"
     + lib.concatMapStrings (key: " --recipient ${lib.escapeShellArg key}") (
       lib.optionals cfg.validateSopsFiles cfg.hostRecipients
-    )
-  );
+    );
 
   # What the entries of the initrd need, and no more: a secret that cannot be decrypted must not keep the others out.
   initrdSecrets =

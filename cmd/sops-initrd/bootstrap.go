@@ -12,7 +12,7 @@ import (
 )
 
 func bootstrapCommand(e cli.Env) *cobra.Command {
-	r := bootstrap.Request{Getenv: e.Getenv, Warn: func(text string) { cli.Warn(e, program, "%s", text) }}
+	r := bootstrap.Request{Warn: func(text string) { cli.Warn(e, program, "%s", text) }}
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "bootstrap [--host-key KEY] [--name NAME] [--port PORT] [--luks DEVICE] FILE",

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 )
 
 // referencePage has what --help prints of every command.
@@ -91,7 +92,7 @@ texts are its manual pages, which the packages install, and which ` + "`sops-ini
 // Every command has a manual page, with everything that belongs on one, and completions name all of them.
 func TestManualPages(t *testing.T) {
 	t.Parallel()
-	if isSlim() {
+	if remotekey.Small {
 		t.Skip("not here: slim programs write no manual pages")
 	}
 	dir := t.TempDir()

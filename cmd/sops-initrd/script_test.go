@@ -70,7 +70,7 @@ func TestScripts(t *testing.T) {
 			case "root":
 				return os.Geteuid() == 0, nil
 			case "slim":
-				return isSlim(), nil
+				return remotekey.Small, nil
 			}
 			if name, ok := strings.CutPrefix(cond, "tool:"); ok {
 				return haveTool(name)
@@ -81,12 +81,6 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "snapshot": takeSnapshot, "unchanged": unchanged, "tmpfs": tmpfs, "base": makeBase, "expand": expand, "flip": flip,
 		},
 	})
-}
-
-// isSlim says whether these tests are of the slim program.
-func isSlim() bool {
-	_, slim := remotekey.New(nil).(*remotekey.Program)
-	return slim
 }
 
 // tool builds a program that go.mod pins, or takes it from the build cache.

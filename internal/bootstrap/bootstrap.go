@@ -35,8 +35,7 @@ type Request struct {
 	Port    int    // of the SSH server in the initrd
 	LUKS    string // name of the LUKS device in boot.initrd.luks.devices; empty: no key file
 
-	Getenv func(string) string
-	Warn   func(text string)
+	Warn func(text string)
 }
 
 // Result is what there is to tell afterwards. It holds nothing secret.

@@ -136,20 +136,19 @@ func TestWithHost(t *testing.T) {
 
 // What sops says is passed on, but never a secret that it quotes.
 func TestRun_quotingSOPS(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	for name, script := range map[string]string{
 		"error":  "#!/bin/sh\necho 'bad input:' >&2; cat \"$(eval echo \\${$#})\" >&2; exit 3\n",
 		"output": "#!/bin/sh\necho 'sops: {}'; cat \"$(eval echo \\${$#})\"\n",
 		"words":  "#!/bin/sh\ncat >/dev/null; echo 'no such recipient' >&2; exit 3\n",
 	} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		bin := t.TempDir()
+		if err := os.WriteFile(filepath.Join(bin, "sops"), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
+		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 		r := Request{
 			File: filepath.Join(dir, name+".yaml"), Name: "h", Port: 22, HostKey: testkeys.Public(t, testkeys.SSHEd25519),
-			Getenv: func(string) string { return path },
 		}
 		_, err := Run(context.Background(), r)
 		if err == nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/recipient"
-	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
@@ -87,10 +86,6 @@ func contained(secrets map[string]string, data []byte) string {
 
 // sops gives input to the sops program through a pipe and returns what it prints.
 func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([]byte, error) {
-	program := e.Getenv(remotekey.Variable)
-	if program == "" {
-		program = "sops"
-	}
 	path, err := filepath.Abs(e.File)
 	if err != nil {
 		return nil, err
@@ -98,7 +93,7 @@ func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([
 	args := append([]string{
 		"encrypt", "--input-type", "json", "--output-type", string(e.format), "--filename-override", path,
 	}, flags...)
-	cmd := exec.CommandContext(ctx, program, append(args, "/dev/stdin")...)
+	cmd := exec.CommandContext(ctx, "sops", append(args, "/dev/stdin")...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &stdout, &stderr
 	err = cmd.Run()
@@ -108,7 +103,7 @@ func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("sops encrypt: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w", err), "install sops, or name it in "+remotekey.Variable)
+		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w", err), "install sops, so that it is in PATH")
 	default:
 		// Nearly always it is the rule: there is none, or a recipient in it cannot be encrypted for.
 		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w\n%s", err, said),

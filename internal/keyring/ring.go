@@ -13,7 +13,6 @@ import (
 	"filippo.io/age"
 
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
-	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 )
 
 // DefaultTimeout is how long one program is waited for.
@@ -54,12 +53,11 @@ type Ring struct {
 	timeout    time.Duration
 	identities []Identity
 	skipped    []Skipped
-	memory     []ageKey   // age identities that need no program
-	plugins    []ageKey   // age identities of plugins
-	pgp        []pgpKey   // RSA keys, which are OpenPGP keys too
-	commands   []*command // programs that print keys
-	gpg        *gpg       // nil without a home that may be used
-	remote     remotekey.Client
+	memory     []ageKey                          // age identities that need no program
+	plugins    []ageKey                          // age identities of plugins
+	pgp        []pgpKey                          // RSA keys, which are OpenPGP keys too
+	commands   []*command                        // programs that print keys
+	gpg        *gpg                              // nil without a home that may be used
 	seen       map[string]bool                   // sources that were read
 	read       struct{ identities, skipped int } // how many of both were known when the ring was open
 
@@ -94,22 +92,17 @@ func Open(c Config) *Ring {
 		r.addHome(c)
 	}
 	r.gpg = newGPG(c, r)
-	r.remote = remotekey.New(c.Getenv)
 	r.read.identities, r.read.skipped = len(r.identities), len(r.skipped)
 	return r
 }
 
 // Close ends what the ring has started.
 func (r *Ring) Close() error {
-	err := r.remote.Close()
-	if r.gpg != nil {
-		err = errors.Join(err, r.gpg.close())
+	if r.gpg == nil {
+		return nil
 	}
-	return err
+	return r.gpg.close()
 }
-
-// Remote opens data keys with keys that live outside this host, in clouds and vaults.
-func (r *Ring) Remote() remotekey.Client { return r.remote }
 
 // Identities are the keys that were found: first those of files and variables, in the order in which they are tried, then those
 // that programs told, in an order that does not depend on time.

@@ -1,8 +1,7 @@
-// Package remotekey decrypts data keys that live outside this host: AWS KMS, Google Cloud KMS, Azure Key Vault, Huawei Cloud
-// KMS, HashiCorp Vault.
+// Package remotekey opens data keys with keys that live outside this host: AWS KMS, Google Cloud KMS, Azure Key Vault,
+// Huawei Cloud KMS, HashiCorp Vault.
 //
-// The full program does it in process, with the clients that sops links. The slim program (build tag slim) has none of them and
-// asks the sops program instead, through sops's own key service protocol: it starts "sops keyservice" on a socket that nobody
-// else can reach, when the first such key is met, and ends it when it is closed. Only the encrypted data key goes there and only
-// the data key comes back; the file's values never leave this process.
+// Sops's clients of those services are two thirds of a program, and most of the time that it takes to start. The small
+// programs (build tag slim) are built without them. Beside each of them lies the full program of the same name, and the
+// small one becomes that one, with the same arguments, as soon as a sops file needs such a key.
 package remotekey

@@ -51,9 +51,9 @@ func Check(req Request, level Level) error {
 	return all.err()
 }
 
-// checkRemote looks for files that only keys outside a host open, where this program needs help with those and has none.
+// checkRemote looks for files that only keys outside a host open, where this program cannot ask for those.
 func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
-	err := remotekey.Available(req.Getenv)
+	err := remotekey.Available()
 	if err == nil {
 		return nil
 	}
@@ -62,7 +62,7 @@ func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 		if s := sealed[placeOf(f.secrets[0])]; s != nil && s.NeedsRemoteKey() {
 			all.add(cli.WithHint(
 				fmt.Errorf("%s, of %s: only keys in clouds or vaults open it: %w", f.path, list(f.names()), err),
-				fmt.Sprintf("on NixOS: sops.environment.%s = \"${pkgs.sops}/bin/sops\";", remotekey.Variable),
+				"on NixOS: sops.package and sops.initrd.package of the default packages, which bring the full programs",
 			))
 		}
 	}

@@ -2,14 +2,17 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sops-initrd/sops-initrd/internal/keyring"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/remotekey"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 	"github.com/sops-initrd/sops-initrd/internal/template"
 )
@@ -154,21 +157,42 @@ func Run(ctx context.Context, req Request) *Result {
 }
 
 // decrypt decrypts all files of a request. The ring that it returns is closed: it can still tell
-// which keys there were. The error is that of closing it.
+// which keys there were. The error is that of closing it. A small program that cannot do it becomes
+// the full one: before a program is asked for keys where that is known from the files alone, else
+// when all others are done.
 func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
+	files, read := group(req.Secrets), req.files()
+	inParallel(files, func(f *file) { f.opened, f.fault = read.open(place{f.path, f.format}) })
+	if remotekey.Small && slices.ContainsFunc(files, (*file).needsFull) {
+		_ = remotekey.HandOver(ctx) // where it fails the file's own error says why
+	}
 	ring := keyring.Open(req.ringConfig())
-	files := group(req.Secrets)
-	read := req.files()
-	var workGroup errgroup.Group
-	workGroup.SetLimit(workers)
+	inParallel(files, func(f *file) { f.decrypt(ctx, ring, req.timeout()) })
+	err := ring.Close()
 	for _, f := range files {
-		workGroup.Go(func() error {
-			f.decrypt(ctx, read, ring, req.timeout())
+		if errors.Is(f.fault, remotekey.ErrHandOver) {
+			f.fault = remotekey.HandOver(ctx)
+		}
+	}
+	return files, ring, err
+}
+
+// needsFull says whether no key on a host suffices, or the host wants a record of what is decrypted.
+func (f *file) needsFull() bool {
+	return f.fault == nil && (f.opened.NeedsRemoteKey() || remotekey.AuditLog() != nil)
+}
+
+// inParallel does something with each file, which keeps its own error.
+func inParallel(files []*file, do func(*file)) {
+	var group errgroup.Group
+	group.SetLimit(workers)
+	for _, f := range files {
+		group.Go(func() error {
+			do(f)
 			return nil
 		})
 	}
-	_ = workGroup.Wait() // each file keeps its own error
-	return files, ring, ring.Close()
+	_ = group.Wait()
 }
 
 func (req Request) timeout() time.Duration {
@@ -242,14 +266,13 @@ func filesByName(files []*file) map[string]*file {
 	return byName
 }
 
-func (f *file) decrypt(ctx context.Context, files *Files, ring *keyring.Ring, timeout time.Duration) {
+func (f *file) decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Duration) {
 	f.values = make(map[string]Value, len(f.secrets))
-	var plain *sopsfile.Plain
-	f.opened, f.fault = files.open(place{f.path, f.format})
-	if f.fault == nil {
-		plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring, timeout)
-	}
 	if f.fault != nil {
+		return
+	}
+	var plain *sopsfile.Plain
+	if plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring, timeout); f.fault != nil {
 		return
 	}
 	for _, s := range f.secrets {

@@ -79,6 +79,7 @@ type search struct {
 	attempts []Attempt
 	parts    map[int][]byte // by key group
 	needed   int
+	handOver bool // only the full program can ask some recipient
 }
 
 func (s *search) done() bool { return len(s.parts) >= s.needed }
@@ -94,6 +95,7 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 			continue
 		}
 		part, source, err := f(a.Recipient)
+		s.handOver = s.handOver || errors.Is(err, remotekey.ErrHandOver)
 		switch {
 		case err == nil:
 			s.parts[a.Group], a.Outcome, a.Source, a.Reason = part, Opened, source, ""
@@ -107,6 +109,9 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 
 // dataKey finds the data key: keys in memory are tried on all recipients first, then programs, then the network.
 func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Duration) ([]byte, []Attempt, error) {
+	if err := remotekey.AuditLog(); err != nil {
+		return nil, nil, err
+	}
 	groups, needed := f.Groups()
 	s := &search{parts: make(map[int][]byte), needed: needed}
 	for _, r := range f.Recipients() {
@@ -118,9 +123,12 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Memory(sealed(r)) })
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Programs(ctx, sealed(r)) })
 	s.try(func(r Recipient) bool { return !r.local() }, func(r Recipient) ([]byte, string, error) {
-		part, err := fromService(ctx, timeout, ring.Remote(), r)
+		part, err := fromService(ctx, timeout, r)
 		return part, r.Type, err
 	})
+	if !s.done() && s.handOver {
+		return nil, s.attempts, remotekey.ErrHandOver
+	}
 	if !s.done() {
 		return nil, s.attempts, &NoKeyError{s.attempts, groups, needed, len(s.parts)}
 	}
@@ -142,14 +150,14 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 
 // fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
 // left alone, and ends with the process.
-func fromService(ctx context.Context, timeout time.Duration, service remotekey.Client, r Recipient) ([]byte, error) {
+func fromService(ctx context.Context, timeout time.Duration, r Recipient) ([]byte, error) {
 	return keyring.Within(ctx, timeout, func() (part []byte, err error) {
 		err = guard(func() error {
-			part, err = service.Decrypt(ctx, r.key)
-			if err != nil {
+			part, err = remotekey.Decrypt(ctx, r.key)
+			if err != nil && !errors.Is(err, remotekey.ErrHandOver) {
 				return errors.New(keyring.Quiet(err.Error()))
 			}
-			return nil
+			return err
 		})
 		return part, err
 	})

@@ -9,8 +9,9 @@
   installShellFiles,
   makeWrapper,
   vendorHash,
-  # Without the software development kits of clouds: their keys are asked for through the sops program, where there is one.
-  slim ? true,
+  # Beside the small programs, which lack the software development kits of clouds, lie the full ones that they become
+  # when a sops file needs such a key. Without them checks fail, naming the file.
+  full ? true,
 }:
 
 let
@@ -27,7 +28,7 @@ in
 buildGoModule (
   finalAttrs:
   {
-    pname = "sops-initrd" + lib.optionalString (!slim) "-full";
+    pname = "sops-initrd" + lib.optionalString (!full) "-small";
     version = "0.1.0";
 
     # Everything that Go may look at: leaving packages out would change what go mod vendor finds.
@@ -82,11 +83,25 @@ buildGoModule (
       runHook postCheck
     '';
 
+    # What buildGoModule installs afterwards is what lies in $GOPATH/bin.
+    buildPhase = ''
+      runHook preBuild
+      LDFLAGS=${lib.escapeShellArg (toString finalAttrs.ldflags)} bash scripts/slim build "$GOPATH" \
+        ${toString (map (package: "./${package}") finalAttrs.subPackages)}
+      runHook postBuild
+    '';
+
     postInstall = ''
       mkdir -p $activation/bin $keytools/bin
       mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
       mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
-
+    ''
+    + lib.optionalString full ''
+      mkdir -p {$out,$activation}/libexec/sops-initrd
+      mv "$GOPATH/libexec/sops-initrd/sops-initrd" $out/libexec/sops-initrd/
+      mv "$GOPATH/libexec/sops-initrd/sops-install-secrets" $activation/libexec/sops-initrd/
+    ''
+    + ''
       for page in docs/man/*.md; do
         go-md2man -in "$page" -out "$(basename "$page" .md)"
         installManPage "$(basename "$page" .md)"
@@ -97,7 +112,7 @@ buildGoModule (
         --bash <($out/bin/sops-initrd completion bash) \
         --fish <($out/bin/sops-initrd completion fish) \
         --zsh <($out/bin/sops-initrd completion zsh)
-      go run -ldflags ${lib.escapeShellArg (toString finalAttrs.ldflags)} ./cmd/sops-initrd man pages # slim programs cannot
+      go run -ldflags ${lib.escapeShellArg (toString finalAttrs.ldflags)} ./cmd/sops-initrd man pages # small programs cannot
       installManPage pages/*
     ''
     + ''
@@ -107,7 +122,8 @@ buildGoModule (
     doInstallCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
     installCheckPhase = ''
       runHook preInstallCheck
-      for program in {$out,$activation,$keytools}/bin/*; do
+      for program in {$out,$activation,$keytools}/{bin,libexec/sops-initrd}/*; do
+        [[ -e $program ]] || continue # a small program alone, or a key tool
         "$program" --version
       done
       runHook postInstallCheck
@@ -120,14 +136,5 @@ buildGoModule (
       mainProgram = "sops-initrd";
       outputsToInstall = finalAttrs.outputs;
     };
-  }
-  // lib.optionalAttrs slim {
-    # What buildGoModule installs afterwards is what lies in $GOPATH/bin.
-    buildPhase = ''
-      runHook preBuild
-      LDFLAGS=${lib.escapeShellArg (toString finalAttrs.ldflags)} bash scripts/slim build "$GOPATH/bin" \
-        ${toString (map (package: "./${package}") finalAttrs.subPackages)}
-      runHook postBuild
-    '';
   }
 )

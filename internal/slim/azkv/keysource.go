@@ -2,8 +2,6 @@
 package azkv
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/getsops/sops/v3/keys"
@@ -11,6 +9,8 @@ import (
 
 // MasterKey is the metadata of an Azure Key Vault key.
 type MasterKey struct {
+	keys.MasterKey // nil: methods that are never called here
+
 	VaultURL     string
 	Name         string
 	Version      string
@@ -18,68 +18,13 @@ type MasterKey struct {
 	CreationDate time.Time
 }
 
-// NewMasterKeyWithOptionalVersion fails where the version would have to be asked for.
-func NewMasterKeyWithOptionalVersion(vaultURL, name, version string) (*MasterKey, error) {
-	if version == "" {
-		return nil, errSlim
-	}
-	return &MasterKey{VaultURL: vaultURL, Name: name, Version: version, CreationDate: time.Now().UTC()}, nil
-}
-
-// MasterKeysFromURLs makes no key: a new one cannot be used here.
-func MasterKeysFromURLs(list string) ([]*MasterKey, error) {
-	if list == "" {
-		return nil, nil
-	}
-	return nil, errSlim
-}
-
-// ToString names the key as sops does: its URL.
+// ToString names the key as sops does.
 func (key *MasterKey) ToString() string {
-	return fmt.Sprintf("%s/keys/%s/%s", key.VaultURL, key.Name, key.Version)
-}
-
-// ToMap is the key's metadata in a sops file.
-func (key MasterKey) ToMap() map[string]any {
-	return map[string]any{
-		"vaultUrl": key.VaultURL, "key": key.Name, "version": key.Version,
-		"created_at": key.CreationDate.UTC().Format(time.RFC3339), "enc": key.EncryptedKey,
-	}
-}
-
-// KeyTypeIdentifier is what sops calls this kind of key.
-const KeyTypeIdentifier = "azure_kv"
-
-// rotationAge is when sops advises to change the data key, the same for all kinds of keys: half a year.
-const rotationAge = 6 * 30 * 24 * time.Hour
-
-// errSlim is why this key can do nothing here.
-var errSlim = errors.New("this program was built without Azure Key Vault")
-
-var _ keys.MasterKey = (*MasterKey)(nil)
-
-// Encrypt always fails.
-func (key *MasterKey) Encrypt([]byte) error { return errSlim }
-
-// EncryptIfNeeded fails where there is no encrypted data key yet.
-func (key *MasterKey) EncryptIfNeeded([]byte) error {
-	if key.EncryptedKey == "" {
-		return errSlim
-	}
-	return nil
+	return key.VaultURL + "/keys/" + key.Name + "/" + key.Version
 }
 
 // EncryptedDataKey returns the data key as it stands in the file.
 func (key *MasterKey) EncryptedDataKey() []byte { return []byte(key.EncryptedKey) }
 
-// SetEncryptedDataKey takes the data key as it stands in the file.
-func (key *MasterKey) SetEncryptedDataKey(encrypted []byte) { key.EncryptedKey = string(encrypted) }
-
-// Decrypt always fails.
-func (key *MasterKey) Decrypt() ([]byte, error) { return nil, errSlim }
-
-// NeedsRotation says whether the data key is older than sops advises.
-func (key *MasterKey) NeedsRotation() bool { return time.Since(key.CreationDate) > rotationAge }
-
-// TypeToIdentifier returns KeyTypeIdentifier.
-func (key *MasterKey) TypeToIdentifier() string { return KeyTypeIdentifier }
+// TypeToIdentifier is what sops calls this kind of key.
+func (key *MasterKey) TypeToIdentifier() string { return "azure_kv" }

@@ -115,29 +115,6 @@ in
     expected = "${marked.config.sops.initrd.package}/bin/sops-initrd check \"$target\"\n";
   };
 
-  "the program that is asked for keys in clouds belongs to the checks and the hook" = {
-    expr =
-      let
-        r = with' {
-          sops.secrets.luks.neededForInitrd = true;
-          sops.secrets.app = { };
-          sops.environment.SOPS_INITRD_SOPS = "${pkgs.sops}/bin/sops";
-        };
-        build = r.config.system.build;
-        refers = lib.hasInfix "${pkgs.sops}/bin/sops"; # what a text refers to goes wherever the text goes
-      in
-      map refers [
-        build.sops-initrd-manifest.checkPhase
-        build.sops-nix-manifest.checkPhase
-        r.hook
-      ];
-    expected = [
-      true
-      true
-      true
-    ];
-  };
-
   "the hook" = {
     expr =
       let

@@ -23,9 +23,9 @@ let
     "sops-import-keys-hook"
     "sops-init-gpg-key"
     "sops-initrd"
-    "sops-initrd-full"
+    "sops-initrd-small"
     "sops-install-secrets"
-    "sops-install-secrets-full"
+    "sops-install-secrets-small"
     "sops-pgp-hook"
     "ssh-to-age"
     "ssh-to-pgp"
@@ -59,12 +59,12 @@ in
           name = "sops-initrd-0.1.0-activation";
           program = "sops-install-secrets";
         };
-        sops-initrd-full = {
-          name = "sops-initrd-full-0.1.0";
+        sops-initrd-small = {
+          name = "sops-initrd-small-0.1.0";
           program = "sops-initrd";
         };
-        sops-install-secrets-full = {
-          name = "sops-initrd-full-0.1.0-activation";
+        sops-install-secrets-small = {
+          name = "sops-initrd-small-0.1.0-activation";
           program = "sops-install-secrets";
         };
         sops-init-gpg-key = keytools "sops-init-gpg-key";
