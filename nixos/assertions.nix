@@ -1,11 +1,16 @@
-# What a type cannot say about secrets: each assertion names the option, what is wrong, and what to set.
-{ config, lib, ... }:
+# What a type cannot say about secrets: each message names the option, what is wrong, and what to set.
+{ environment, paths, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 
 let
   inherit (lib) concatLists mapAttrsToList optional;
 
   cfg = config.sops;
-  paths = import ./paths.nix { inherit lib; };
   option = kind: name: "sops.${kind}.${lib.strings.escapeNixIdentifier name}";
 
   # f kind name value for every secret and every template.
@@ -15,24 +20,28 @@ let
     ++ concatLists (mapAttrsToList (f "templates") cfg.templates);
 
   keyPaths =
-    map (path: {
-      name = "sops.age.sshKeyPaths";
-      inherit path;
-    }) cfg.age.sshKeyPaths
-    ++ map (path: {
-      name = "sops.gnupg.sshKeyPaths";
-      inherit path;
-    }) cfg.gnupg.sshKeyPaths
-    ++ optional (cfg.age.keyFile != null) {
-      name = "sops.age.keyFile";
-      path = cfg.age.keyFile;
-    };
+    let
+      named = name: map (path: { inherit name path; });
+    in
+    named "sops.age.sshKeyPaths" cfg.age.sshKeyPaths
+    ++ named "sops.gnupg.sshKeyPaths" cfg.gnupg.sshKeyPaths
+    ++ named "sops.age.keyFile" (optional (cfg.age.keyFile != null) cfg.age.keyFile);
 
-  installedAt =
-    path:
-    forEach (
-      kind: name: item:
-      optional (item.path == path) (option kind name)
+  installedKeys =
+    let
+      installers = lib.groupBy (i: i.path) (
+        forEach (kind: name: item: [ { inherit (item) path; option = option kind name; } ])
+      );
+    in
+    concatLists (
+      map (
+        { name, path }:
+        map (
+          installer:
+          "${name}: ${paths.plain path} is installed by ${installer.option}, so it cannot decrypt secrets: "
+          + "it is not there before they are decrypted; remove it from ${name}"
+        ) (installers.${paths.plain path} or [ ])
+      ) keyPaths
     );
 
   isNumber = id: id != null && id != 0;
@@ -40,8 +49,10 @@ let
     kind: name: item:
     optional (item.owner != null && isNumber item.uid)
       "${option kind name}: owner (${item.owner}) and uid (${toString item.uid}) are both set; set only one of them"
-    ++ optional (item.group != null && isNumber item.gid)
-      "${option kind name}: group (${item.group}) and gid (${toString item.gid}) are both set; set only one of them (group follows from owner)"
+    ++ optional (item.group != null && isNumber item.gid) (
+      "${option kind name}: group (${item.group}) and gid (${toString item.gid}) are both set; "
+      + "set only one of them (group follows from owner)"
+    )
   );
 
   # Placeholders of secrets that a template cannot have, because they are not installed together with it.
@@ -49,67 +60,191 @@ let
     set: where: hint:
     concatLists (
       mapAttrsToList (
-        name: template:
+        name: _:
+        let
+          used = cfg.manifest.usedBy.${name};
+        in
         map (
           secret:
-          "${option "templates" name} uses sops.placeholder.${lib.strings.escapeNixIdentifier secret}, but ${option "secrets" secret} is not installed ${where}; ${hint}"
-        ) (
-          builtins.filter (secret: cfg.manifest.uses secret template) (
-            builtins.attrNames (removeAttrs cfg.secrets (builtins.attrNames set.secrets))
-          )
-        )
-      ) (lib.filterAttrs (_: t: !t.hasFile || !paths.needsBuild t.file) set.templates)
+          "${option "templates" name} uses sops.placeholder.${lib.strings.escapeNixIdentifier secret}, "
+          + "but ${option "secrets" secret} is not installed ${where}; ${hint}"
+        ) (builtins.filter (secret: !set.secrets ? ${secret}) (if used == null then [ ] else used))
+      ) set.templates
     );
+
+  # Only root exists before users are created.
+  needsUsers = forEach (
+    kind: name: item:
+    optional
+      (item.neededForUsers && (item.uid != 0 && item.owner != "root" || item.gid != 0 && item.group != "root"))
+      (
+        "${option kind name}: neededForUsers is set, so it is installed before there are any users, "
+        + "and can only belong to root; remove uid and gid"
+      )
+  );
+
+  variables = {
+    "sops.environment" = cfg.environment;
+    "sops.initrd.environment" = lib.filterAttrs (
+      name: value: cfg.environment.${name} or null != value
+    ) cfg.initrd.environment;
+  };
+  forVariables = f: concatLists (mapAttrsToList (name: values: concatLists (mapAttrsToList (f name) values)) variables);
+  variableFaults = forVariables (
+    set: name: value:
+    optional (!environment.isName name)
+      "${set}.${lib.strings.escapeNixIdentifier name}: this is no name of an environment variable; use letters, digits and _"
+    ++ optional (environment.isQuoted value) (
+      "${set}.${name} stands in single quotes. Values are taken literally here, so the quotes would be part of it, and "
+      + "a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command "
+      + "prints, set SOPS_AGE_KEY_CMD to the command"
+    )
+  );
+  pathWarnings = forVariables (
+    set: name: _:
+    optional (name == "PATH")
+      "${set}.PATH has no effect: put the packages of the programs that keys need into sops.age.plugins."
+  );
+
+  # The file system below which a path is, if NixOS mounts it only after stage 1: null otherwise. NixOS mounts some in
+  # stage 1 whatever neededForBoot says (nixpkgs, nixos/lib/utils.nix).
+  fileSystems = lib.mapAttrs' (name: fs: lib.nameValuePair (fs.mountPoint or name) fs) (config.fileSystems or { });
+  lateFileSystem =
+    path:
+    let
+      mount = lib.findFirst (d: fileSystems ? ${d}) null ([ path ] ++ paths.above path);
+      early = [
+        "/"
+        "/nix"
+        "/nix/store"
+        "/var"
+        "/var/log"
+        "/var/lib"
+        "/var/lib/nixos"
+        "/etc"
+        "/usr"
+      ];
+      fs = fileSystems.${mount};
+    in
+    if mount == null || builtins.elem mount early then
+      null
+    else if fs.neededForBoot or false || builtins.elem "x-initrd.mount" (fs.options or [ ]) then
+      null
+    else
+      mount;
+
+  # What is read to install these secrets, on file systems that come too late.
+  late =
+    secrets:
+    concatLists (
+      map
+        (
+          { name, path }:
+          let
+            mount = lateFileSystem (paths.clean (paths.plain path));
+          in
+          optional (mount != null) { inherit name path mount; }
+        )
+        (
+          keyPaths
+          ++ optional (cfg.gnupg.home != null) {
+            name = "sops.gnupg.home";
+            path = cfg.gnupg.home;
+          }
+          ++ mapAttrsToList (name: secret: {
+            name = "${option "secrets" name}.sopsFile";
+            path = secret.sopsFile;
+          }) (lib.filterAttrs (_: secret: !paths.endsInStore secret.sopsFile) secrets)
+        )
+    );
+  tooLate =
+    { name, path, mount }:
+    "${name}: ${paths.plain path} is on ${mount}, which is mounted too late to decrypt ";
+  toSet = { mount, ... }: "set fileSystems.${builtins.toJSON mount}.neededForBoot to true";
+
+  # Files that impermanence or preservation brings back with a mount or a link of their own.
+  persistent =
+    let
+      stores = config.environment.persistence or { } // config.preservation.preserveAt or { };
+      fileOf = file: if builtins.isAttrs file then file.filePath or file.file or null else file;
+    in
+    lib.listToAttrs (
+      concatLists (
+        mapAttrsToList (
+          name: store:
+          map (file: lib.nameValuePair (toString (fileOf file)) (store.persistentStoragePath or name)) (store.files or [ ])
+        ) stores
+      )
+    );
+  persistentKeys = concatLists (
+    map (
+      { name, path }:
+      optional (persistent ? ${paths.plain path}) (
+        "${name}: ${path} is a link or mount of a persistent file, and may not be there yet when secrets are decrypted. "
+        + "Name the file itself: ${persistent.${paths.plain path}}${path}."
+      )
+    ) keyPaths
+  );
+
+  # Units that are to restart for secrets installed by scripts; NixOS gives that up with the scripts.
+  restarting = forEach (
+    kind: name: item:
+    optional (!item.neededForUsers && (item.restartUnits != [ ] || item.reloadUnits != [ ])) (option kind name)
+  );
+  scriptsChosen =
+    cfg.activation.regular
+    && !cfg.activation.regularByUnit
+    && options.sops.useSystemdActivation.highestPrio < (lib.mkOptionDefault null).priority;
 
   failing = message: {
     assertion = false;
     inherit message;
   };
-
-  mutableUsersMatter = config.systemd.sysusers.enable or false;
+  usersAreScripted = cfg.activation.users && !cfg.activation.usersByUnit;
 in
 {
   config = lib.mkIf (cfg.secrets != { } || cfg.templates != { }) {
     assertions = [
       {
         assertion = cfg.secrets != { } -> keyPaths != [ ] || cfg.gnupg.home != null;
-        message = "sops has no key to decrypt secrets with: enable services.openssh, or set sops.age.keyFile, sops.age.sshKeyPaths, sops.gnupg.sshKeyPaths or sops.gnupg.home";
+        message =
+          "sops has no key to decrypt secrets with: enable services.openssh, or set sops.age.keyFile, "
+          + "sops.age.sshKeyPaths, sops.gnupg.sshKeyPaths or sops.gnupg.home";
       }
       {
         assertion = cfg.gnupg.home == null || cfg.gnupg.sshKeyPaths == [ ];
-        message = "sops.gnupg.home and sops.gnupg.sshKeyPaths are both set; set sops.gnupg.sshKeyPaths to [ ], or sops.gnupg.home to null";
+        message =
+          "sops.gnupg.home and sops.gnupg.sshKeyPaths are both set; set sops.gnupg.sshKeyPaths to [ ], "
+          + "or sops.gnupg.home to null";
       }
       {
         assertion = cfg.age.generateKey -> cfg.age.keyFile != null;
-        message = "sops.age.generateKey is set, but it does not know where the key belongs: set sops.age.keyFile";
+        message =
+          "sops.age.generateKey is enabled but sops.age.keyFile is not set: "
+          + "set it to where the key should be created";
       }
       {
-        assertion = cfg.manifest.users.secrets != { } && mutableUsersMatter -> config.users.mutableUsers;
-        message = "sops.secrets.<name>.neededForUsers does not work with systemd.sysusers.enable and users.mutableUsers = false, since systemd-sysusers sets no password then: set users.mutableUsers to true, or use services.userborn";
+        assertion =
+          cfg.manifest.users.secrets != { } && config.systemd.sysusers.enable or false -> config.users.mutableUsers;
+        message =
+          "sops.secrets.<name>.neededForUsers does not work with systemd.sysusers.enable and "
+          + "users.mutableUsers = false, since systemd-sysusers sets no password then: "
+          + "set users.mutableUsers to true, or use services.userborn";
       }
     ]
-    ++ concatLists (
-      map (
-        { name, path }:
-        map (
-          installer:
-          failing "${name}: ${paths.plain path} is installed by ${installer}, so it cannot decrypt secrets: it is not there before they are decrypted; remove it from ${name}"
-        ) (installedAt (paths.plain path))
-      ) keyPaths
-    )
     ++ map failing (concatLists [
-      # The reference looks at secrets only while sops files are validated.
+      installedKeys
+      # sops-nix looks at secrets only while sops files are validated.
       (builtins.filter (m: cfg.validateSopsFiles || lib.hasPrefix "sops.templates." m) ownerConflicts)
-      (cfg.manifest.faultsOf cfg.secrets)
+      (concatLists (builtins.attrValues cfg.manifest.fileFaults))
       (missing cfg.manifest.regular "at activation with it"
         "set neededForUsers of both or of none, and initrd.only of none"
       )
       (missing cfg.manifest.users "before users are made" "set neededForUsers for it, too")
-      (forEach (
-        kind: name: item:
-        optional (
-          item.neededForUsers && (item.uid != 0 && item.owner != "root" || item.gid != 0 && item.group != "root")
-        ) "${option kind name}: neededForUsers is set, so it is installed before there are any users, and can only belong to root; remove uid and gid"
+      needsUsers
+      variableFaults
+      (map (l: tooLate l + "secrets that are needed for users: ${toSet l}, or keep it elsewhere") (
+        lib.optionals cfg.activation.usersByUnit (late cfg.manifest.users.secrets)
       ))
     ]);
 
@@ -117,16 +252,38 @@ in
       lib.optionals (!cfg.validateSopsFiles) (builtins.filter (lib.hasPrefix "sops.secrets.") ownerConflicts)
       ++ forEach (
         kind: name: item:
-        optional (
-          item.neededForUsers && !builtins.elem item.owner [
-            null
-            "root"
-          ]
-        ) "${option kind name}: owner ${item.owner} has no effect, since neededForUsers installs it before there are any users"
+        optional
+          (
+            item.neededForUsers
+            && !builtins.elem item.owner [
+              null
+              "root"
+            ]
+          )
+          (
+            "${option kind name}: owner ${item.owner} has no effect, since neededForUsers installs it "
+            + "before there are any users"
+          )
       )
       ++ map (
         { name, path }:
         "${name}: ${paths.plain path} is in the Nix store, where everybody can read it; keep private keys elsewhere"
-      ) (builtins.filter (key: paths.inStore key.path) keyPaths);
+      ) (builtins.filter (key: paths.inStore key.path) keyPaths)
+      ++ pathWarnings
+      ++ map (l: tooLate l + "secrets by an activation script at boot: ${toSet l}.") (
+        lib.optionals (cfg.activation.regular && !cfg.activation.regularByUnit || usersAreScripted) (
+          late (
+            lib.optionalAttrs (!cfg.activation.regularByUnit) cfg.manifest.regular.secrets
+            // lib.optionalAttrs usersAreScripted cfg.manifest.users.secrets
+          )
+        )
+      )
+      ++ persistentKeys
+      ++ optional (scriptsChosen && restarting != [ ]) (
+        "sops.useSystemdActivation is false, and restartUnits or reloadUnits of ${lib.head restarting}"
+        + lib.optionalString (lib.length restarting > 1) " (and ${toString (lib.length restarting - 1)} more)"
+        + " count on activation scripts restarting units. NixOS deprecates that from 26.11 on and will drop it: "
+        + "set sops.useSystemdActivation to true."
+      );
   };
 }

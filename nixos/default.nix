@@ -1,6 +1,17 @@
 # Secrets from sops files, at activation and in the initrd. Every file is one concern.
+{ lib, ... }:
+
+let
+  # What the files share; none of it depends on a configuration.
+  shared = {
+    paths = import ./paths.nix { inherit lib; };
+    formats = import ./formats.nix;
+    environment = import ./environment.nix { inherit lib; };
+    placeholders = import ./placeholders.nix { inherit lib; };
+  };
+in
 {
-  imports = [
+  imports = map (file: lib.modules.importApply file shared) [
     ./options.nix
     ./secrets.nix
     ./templates.nix
@@ -9,8 +20,7 @@
     ./units.nix
     ./initrd.nix
     ./stage-1.nix
-    ./loader.nix
     ./assertions.nix
     ./initrd-assertions.nix
-  ];
+  ] ++ [ ./loader.nix ];
 }

@@ -3,6 +3,7 @@
 # NixOS calls the hook append-initrd-secrets. Taking its place means taking over all of boot.initrd.secrets, other modules' files
 # included. boot.initrd.secrets must stay non-empty: without a single attribute the boot loader is not told of the hook, and
 # stage 1 copies nothing.
+{ environment, paths, ... }:
 {
   config,
   lib,
@@ -24,13 +25,28 @@ let
 
   cfg = config.sops;
   initrd = config.boot.initrd;
-  paths = import ./paths.nix { inherit lib; };
-  withEnvironment = import ./command.nix { inherit lib; };
   programs = import ../default.nix { inherit pkgs; };
   buildPrograms = import ../default.nix { pkgs = pkgs.pkgsBuildHost; };
 
-  values = builtins.attrValues;
-  marked = builtins.filter (item: item.neededForInitrd) (values cfg.secrets ++ values cfg.templates);
+  # numtide/system-manager has no initrd, and no option to ask whether there is one.
+  hasInitrd = options.boot ? initrd && initrd.enable;
+
+  # Secrets and templates, each with where it is on the running system and what it is called in manifests.
+  items =
+    let
+      of =
+        kind: field: directory:
+        lib.mapAttrsToList (name: item: {
+          inherit item;
+          option = "sops.${kind}.${lib.strings.escapeNixIdentifier name}";
+          origin.${field} = item.name;
+          # The file itself. With a path of its own, that is a link to it.
+          file = "/run/secrets${lib.optionalString item.neededForUsers "-for-users"}${directory}/${plain item.name}";
+        }) cfg.${kind};
+    in
+    of "secrets" "secret" "" ++ of "templates" "template" "/rendered";
+  marked = builtins.filter (i: i.item.neededForInitrd) items;
+  plain = builtins.unsafeDiscardStringContext;
 
   # Whether the user switched the whole thing off. It must not look at the default of the option, which looks at
   # boot.initrd.secrets, because definitions of boot.initrd.secrets depend on it.
@@ -39,29 +55,78 @@ let
 
   # By its path on the running system, what is served from a sops file. A path that two share belongs to the first.
   served = lib.listToAttrs (
-    map (s: lib.nameValuePair (paths.plain s.path) (s // { origin.secret = s.name; })) (values cfg.secrets)
-    ++ map (t: lib.nameValuePair (paths.plain t.path) (t // { origin.template = t.name; })) (values cfg.templates)
+    map (i: lib.nameValuePair (paths.clean (plain i.item.path)) i) items
+    ++ map (i: lib.nameValuePair (paths.clean i.file) i) items
   );
-  servedBy = source: served.${builtins.unsafeDiscardStringContext source} or null;
+  # By directory, the paths of what is served below it.
+  directories = lib.zipAttrs (
+    map (path: lib.genAttrs (paths.above path) (_: path)) (builtins.attrNames served)
+  );
+  # Nothing but secrets is there.
+  isOurs =
+    path:
+    builtins.any (d: path == d || paths.isBelow d path) [
+      "/run/secrets"
+      "/run/secrets-for-users"
+    ];
 
-  entry =
+  # What an attribute of boot.initrd.secrets puts into the initrd: one file, or all secrets of a directory.
+  entriesOf =
     destination: value:
     let
       path = paths.clean destination;
       source = if value == null then path else paths.hostPath value;
-      item = servedBy source;
+      onHost = paths.clean (plain source);
     in
-    { inherit path; }
-    // (
-      if item == null then
-        { inherit source; }
-      else
-        item.origin
-        // {
-          inherit (item.initrd) mode uid gid;
-        }
-        // lib.optionalAttrs item.initrd.early { prefix = "/"; }
-    );
+    if served ? ${onHost} then
+      [ (entry path served.${onHost}) ]
+    else if isOurs onHost && directories ? ${onHost} then
+      map (file: entry (path + lib.removePrefix onHost file) served.${file}) directories.${onHost}
+    else
+      [ { inherit path source; } ];
+  entry =
+    path:
+    { item, origin, ... }:
+    {
+      inherit path;
+      inherit (item.initrd) mode uid gid;
+    }
+    // origin
+    // lib.optionalAttrs item.initrd.early { prefix = "/"; };
+
+  # Options that name a file which stage 1 reads, and which NixOS does not put into boot.initrd.secrets by itself. Where it
+  # is a secret, it is taken into the initrd as the host keys of sshd are.
+  references =
+    let
+      at = option: path: { inherit option path; };
+      of = prefix: attributes: set: map (a: at "${prefix}.${a}" (set.${a} or null)) attributes;
+      name = lib.strings.escapeNixIdentifier;
+      each = set: f: lib.concatLists (lib.mapAttrsToList (n: f (name n)) set);
+      netdev =
+        n: device:
+        let
+          prefix = "boot.initrd.systemd.network.netdevs.${n}";
+        in
+        of "${prefix}.wireguardConfig" [ "PrivateKeyFile" ] (device.wireguardConfig or { })
+        ++ lib.concatMap (peer: of "${prefix}.wireguardPeers.*" [ "PresharedKeyFile" ] (peer.wireguardPeerConfig or peer)) (
+          device.wireguardPeers or [ ]
+        );
+      # disko: file:///path
+      zfs = option: options: at "${option}.keylocation" (lib.removePrefix "file://" (options.keylocation or ""));
+      disko = each (config.disko.devices.zpool or { }) (
+        n: pool:
+        [ (zfs "disko.devices.zpool.${n}.rootFsOptions" (pool.rootFsOptions or { })) ]
+        ++ each (pool.datasets or { }) (
+          d: dataset: [ (zfs "disko.devices.zpool.${n}.datasets.${d}.options" (dataset.options or { })) ]
+        )
+      );
+    in
+    each (initrd.luks.devices or { }) (n: of "boot.initrd.luks.devices.${n}" [ "keyFile" ])
+    ++ each (initrd.systemd.network.netdevs or { }) netdev
+    ++ disko;
+  taken = builtins.filter (
+    r: r.path != null && served ? ${paths.clean (paths.plain r.path)}
+  ) references;
 
   # The builder of systemd-boot that appends to the image in place, and shares one image between generations with equal initrds.
   # The one that replaced it came in 26.11, with boot counting.
@@ -101,15 +166,7 @@ let
         exit 0
       fi
 
-      ${withEnvironment
-        (
-          cfg.initrd.environment
-          // {
-            HOME = "/var/empty";
-            PATH = lib.makeBinPath cfg.age.plugins;
-          }
-        )
-        (
+      ${environment.shellCommand cfg.initrd.environment cfg.age.plugins (
           lib.concatStringsSep " " (
             [
               "exec ${cfg.initrd.package}/bin/sops-initrd append"
@@ -123,8 +180,8 @@ let
             ++ lib.optional (limine.enable or false) "--enclose --installed ${lib.escapeShellArg limineDirectory}"
             ++ [ ''-- "$1"'' ]
           )
-        )
-      }'';
+        )}
+    '';
     checkPhase = ''
       ${pkgs.stdenv.shellDryRun} "$target"
       # What sops-initrd status and install-loader compare images with.
@@ -150,7 +207,7 @@ in
     entries = mkOption {
       type = types.listOf (types.attrsOf types.anything);
       readOnly = true;
-      default = lib.mapAttrsToList entry initrd.secrets;
+      default = lib.concatLists (lib.mapAttrsToList entriesOf initrd.secrets);
       defaultText = literalMD "{option}`boot.initrd.secrets`, as a list";
       description = ''
         What is put into the initrd: `path` in stage 1, and one of `secret` (its name), `template` (its name) and `source`
@@ -161,6 +218,7 @@ in
     environment = mkOption {
       type = types.attrsOf (types.either types.str types.path);
       default = { };
+      apply = lib.mapAttrs (_: paths.hostPath);
       defaultText = literalExpression "config.sops.environment";
       description = ''
         Environment variables of {command}`sops-initrd` while the boot loader is being installed, written as in
@@ -246,17 +304,40 @@ in
       type = types.bool;
       internal = true;
       readOnly = true;
-      default = cfg.initrd.enable && initrd.enable && initrd.secrets != { };
+      default = hasInitrd && cfg.initrd.enable && initrd.secrets != { };
       description = "Whether the hook is replaced.";
+    };
+
+    wanted = mkOption {
+      type = types.attrsOf types.unspecified;
+      internal = true;
+      readOnly = true;
+      default = {
+        # What is there to be served, by its kind and name; and what is marked, or named by an option of stage 1.
+        secrets = lib.listToAttrs (
+          map (i: lib.nameValuePair i.item.name i) (builtins.filter (i: i.origin ? secret) items)
+        );
+        templates = lib.listToAttrs (
+          map (i: lib.nameValuePair i.item.name i) (builtins.filter (i: i.origin ? template) items)
+        );
+        items = lib.optionals (hasInitrd && !switchedOff) marked;
+        references = lib.optionals (hasInitrd && !switchedOff) taken;
+      };
+      description = "What has to be in the initrd.";
     };
   };
 
   config = {
     sops.initrd.environment = lib.mapAttrs (_: mkDefault) cfg.environment;
 
-    # By default only: where a user or another module says the same with words of their own, theirs count.
+    # Weaker than a default: where a user or another module says the same with words of their own, theirs count.
     boot.initrd.secrets = mkIf (!switchedOff) (
-      lib.listToAttrs (map (item: lib.nameValuePair item.initrd.path (mkDefault item.path)) marked)
+      lib.mapAttrs (_: lib.mkOverride 1250) (
+        lib.listToAttrs (
+          map (r: lib.nameValuePair (paths.plain r.path) r.path) taken
+          ++ map (i: lib.nameValuePair (plain i.item.initrd.path) i.item.path) marked
+        )
+      )
     );
 
     system.build.initialRamdiskSecretAppender = mkIf cfg.initrd.active (mkForce appender);

@@ -26,15 +26,12 @@ let
         d: toString d.file != toString ./loader.nix && d.value ? installBootLoader
       ) options.system.build.definitionsWithLocations;
     in
-    (lib.evalModules {
-      modules = [
-        { options.installer = mkOption { type = types.unspecified; }; }
-      ]
-      ++ map (d: {
-        _file = d.file;
-        config.installer = d.value.installBootLoader;
-      }) others;
-    }).config.installer;
+    (lib.mergeDefinitions [ "system" "build" "installBootLoader" ] types.unspecified (
+      map (d: {
+        inherit (d) file;
+        value = d.value.installBootLoader;
+      }) others
+    )).mergedValue;
 
   # A Raspberry Pi: nixos-raspberrypi, or NixOS itself until 24.05. Where an option was removed, it must not be looked at.
   raspberryPi =
@@ -82,7 +79,9 @@ let
         boots = [ "/boot" ];
       };
 
-  wrapped = cfg.initrd.active && cfg.initrd.wrapLoader && cfg.initrd.loader != null;
+  # What is needed in the initrd comes last: with the loaders that need no wrapper, configurations may decide by
+  # boot.loader.supportsInitrdSecrets what to put there.
+  wrapped = cfg.initrd.loader != null && cfg.initrd.wrapLoader && cfg.initrd.active;
 
   # It is called with the system to boot by default as the last argument, which NixOS adds.
   wrapper = pkgs.writeTextFile {
@@ -116,6 +115,9 @@ in
         whose installers know nothing of them (generic-extlinux-compatible, rEFInd, Raspberry Pis: every generation with secrets gets an
         initrd of its own on the boot partition), and lets a switch fail that would leave the default entry without its secrets
         (limine).
+
+        {option}`boot.loader.supportsInitrdSecrets` is then true because there are secrets for the initrd. With these boot
+        loaders (limine apart) it cannot be used to decide whether there are: that is an infinite recursion.
       '';
     };
 
@@ -172,9 +174,9 @@ in
     };
   };
 
-  config = mkIf wrapped {
-    system.build.installBootLoader = lib.mkForce wrapper;
-    # True now, and asked by NixOS, which would else put the files into the store.
-    boot.loader.supportsInitrdSecrets = true;
+  config = {
+    system.build.installBootLoader = mkIf wrapped (lib.mkForce wrapper);
+    # True now, and asked by NixOS, which would else put the files into the store. limine says so itself.
+    boot.loader.supportsInitrdSecrets = mkIf (cfg.initrd.loader != "limine" && wrapped) true;
   };
 }

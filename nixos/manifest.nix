@@ -1,5 +1,6 @@
 # The configuration as the JSON documents that the programs read. Each is checked when it is built, by the programs
 # themselves.
+{ paths, placeholders, ... }:
 {
   config,
   lib,
@@ -11,7 +12,6 @@ let
   inherit (lib) mkOption types;
 
   cfg = config.sops;
-  paths = import ./paths.nix { inherit lib; };
   values = builtins.attrValues;
 
   keySources = {
@@ -51,26 +51,19 @@ let
     secrets:
     lib.mapAttrs' (attribute: secret: lib.nameValuePair secret.name "${cfg.placeholder.${attribute}}") secrets;
 
-  # What is wrong with the sops files of these secrets, for people.
+  # What is wrong with the sops file of a secret, for people.
   faultsOf =
-    secrets:
-    lib.optionals cfg.validateSopsFiles (
-      lib.concatLists (
-        lib.mapAttrsToList (
-          attribute: secret:
-          let
-            option = "sops.secrets.${lib.strings.escapeNixIdentifier attribute}.sopsFile";
-            file = toString secret.sopsFile;
-          in
-          lib.optional (
-            !paths.needsBuild secret.sopsFile && !builtins.pathExists secret.sopsFile
-          ) "${option}: there is no file ${file}"
-          ++
-            lib.optional (!paths.endsInStore secret.sopsFile)
-              "${option}: ${file} is not in the Nix store; write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false"
-        ) secrets
-      )
-    );
+    attribute: secret:
+    let
+      option = "sops.secrets.${lib.strings.escapeNixIdentifier attribute}.sopsFile";
+      file = toString secret.sopsFile;
+    in
+    lib.optional (
+      !paths.needsBuild secret.sopsFile && !builtins.pathExists secret.sopsFile
+    ) "${option}: there is no file ${file}"
+    ++
+      lib.optional (!paths.endsInStore secret.sopsFile)
+        "${option}: ${file} is not in the Nix store; write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false";
 
   activationManifest =
     {
@@ -110,7 +103,7 @@ let
       value,
     }:
     let
-      faults = faultsOf secrets;
+      faults = lib.concatLists (values (builtins.intersectAttrs secrets cfg.manifest.fileFaults));
     in
     lib.throwIf (faults != [ ]) "sops files cannot be used:\n${lib.concatMapStrings (f: "- ${f}\n") faults}" (
       pkgs.writeTextFile {
@@ -127,30 +120,28 @@ let
       lib.optionals cfg.validateSopsFiles cfg.hostRecipients
     );
 
+  named = what: lib.genAttrs (lib.catAttrs what cfg.initrd.entries) (_: null);
+  initrdTemplates =
+    let
+      templates = named "template";
+    in
+    lib.filterAttrs (_: template: templates ? ${template.name}) cfg.templates;
+
   # What the entries of the initrd need, and no more: a secret that cannot be decrypted must not keep the others out.
   initrdSecrets =
     let
-      named = lib.catAttrs "secret" cfg.initrd.entries;
+      secrets = named "secret";
+      inTemplates = values (builtins.intersectAttrs initrdTemplates cfg.manifest.usedBy);
+      used = lib.genAttrs (lib.concatLists (builtins.filter (names: names != null) inTemplates)) (_: null);
     in
-    lib.filterAttrs (
-      attribute: secret:
-      builtins.elem secret.name named || builtins.any (uses attribute) (values initrdTemplates)
-    ) cfg.secrets;
-  initrdTemplates = lib.filterAttrs (
-    _: template: builtins.elem template.name (lib.catAttrs "template" cfg.initrd.entries)
-  ) cfg.templates;
-
-  # Whether a template uses a secret. The text of one in a file that has to be built is not known yet: it may use them all.
-  uses =
-    attribute: template:
-    let
-      placeholder = "${cfg.placeholder.${attribute}}";
-    in
-    if !template.hasFile then
-      contains placeholder template.content
+    if builtins.elem null inTemplates then
+      cfg.secrets
     else
-      paths.needsBuild template.file || contains placeholder (builtins.readFile template.file);
-  contains = part: whole: builtins.replaceStrings [ part ] [ "" ] whole != whole;
+      lib.filterAttrs (attribute: secret: used ? ${attribute} || secrets ? ${secret.name}) cfg.secrets;
+
+  usedIn = placeholders.usedIn (
+    lib.mapAttrs (attribute: _: "${cfg.placeholder.${attribute}}") cfg.secrets
+  );
 in
 {
   options.sops.manifest = mkOption {
@@ -160,7 +151,7 @@ in
     description = "What the other files of this module need to know about the manifests.";
   };
 
-  config.sops.manifest = rec {
+  config.sops.manifest = {
     # What is installed at activation, before and after users are made.
     regular = {
       secrets = lib.filterAttrs (_: s: !s.neededForUsers && !s.initrd.only) cfg.secrets;
@@ -175,7 +166,18 @@ in
       secrets = initrdSecrets;
       templates = initrdTemplates;
     };
-    inherit uses faultsOf;
+    # By template, the secrets that it uses. The text of one in a file that has to be built is not known yet: null.
+    usedBy = lib.mapAttrs (
+      _: template:
+      if !template.hasFile then
+        usedIn template.content
+      else if paths.needsBuild template.file then
+        null
+      else
+        usedIn (builtins.readFile template.file)
+    ) cfg.templates;
+    # By secret, what is wrong with its sops file.
+    fileFaults = lib.mapAttrs (name: secret: lib.optionals cfg.validateSopsFiles (faultsOf name secret)) cfg.secrets;
   };
 
   config.system.build = {

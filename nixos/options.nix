@@ -1,5 +1,11 @@
 # The options that all secrets share: where sops files and keys are, and which programs are used.
 {
+  environment,
+  formats,
+  paths,
+  ...
+}:
+{
   config,
   lib,
   options,
@@ -17,8 +23,6 @@ let
     ;
 
   cfg = config.sops;
-  paths = import ./paths.nix { inherit lib; };
-  formats = import ./formats.nix;
   programs = import ../default.nix { inherit pkgs; };
   buildPrograms = import ../default.nix { pkgs = pkgs.pkgsBuildHost; };
 
@@ -43,7 +47,12 @@ let
       )
     );
 
-  environmentType = types.attrsOf (types.either types.str types.path);
+  # Users made by a unit exist only after activation scripts have run; and from 26.11 on, NixOS deprecates the scripts
+  # and drops what restarts units for them (nixpkgs #473367, #557322).
+  unitsByDefault =
+    config.systemd.sysusers.enable or false
+    || config.services.userborn.enable or false
+    || lib.versionAtLeast (config.system.nixos.release or "") "26.11";
 in
 {
   imports = [
@@ -116,13 +125,15 @@ in
     };
 
     environment = mkOption {
-      type = environmentType;
+      type = types.attrsOf (types.either types.str types.path);
       default = { };
+      # sops-nix copies a Nix path into the store. Here it stays what it is: a path on the host.
+      apply = lib.mapAttrs (_: paths.hostPath);
       example = literalExpression ''{ SOPS_AGE_KEY_CMD = "/run/wrappers/bin/fetch-key"; }'';
       description = ''
-        Environment variables of {command}`sops-install-secrets`. In activation scripts the values stand in single quotes
-        and are not escaped further, so that they can contain command substitutions; use `lib.escapeShellArg` for
-        values with quotes. They are set again, each time in a subshell, for secrets that are needed for users.
+        Environment variables of {command}`sops-install-secrets`. Values are taken literally, in activation scripts as in
+        units: write them without quotes and without escaping. A Nix path stands for the file on the host. Programs that
+        keys need belong in {option}`sops.age.plugins`, not in `PATH`.
       '';
     };
 
@@ -167,14 +178,15 @@ in
 
     useSystemdActivation = mkOption {
       type = types.bool;
-      default = config.systemd.sysusers.enable or false || config.services.userborn.enable or false;
-      defaultText = literalExpression "config.systemd.sysusers.enable || config.services.userborn.enable";
+      default = unitsByDefault;
+      defaultText = literalMD "`true` from NixOS 26.11 on, and where users are created by systemd-sysusers or userborn";
       description = ''
         Whether secrets are installed by {file}`sops-install-secrets.service` instead of the activation script
-        `setupSecrets`. That is on by default where users are made by systemd-sysusers or userborn, which run after the
-        activation scripts. It also lets you order other units, such as the mount of a key, before the installation.
+        `setupSecrets`. systemd-sysusers and userborn create users only after activation scripts have run, and NixOS 26.11
+        deprecates activation scripts. With the unit you can also order other units, such as the mount of a key, before the
+        installation.
 
-        Secrets that are needed for users are installed by a unit exactly when users are made by one.
+        Secrets that are needed for users are installed by a unit if, and only if, users are created by one.
       '';
     };
 

@@ -17,6 +17,10 @@ let
     types
     ;
 
+  octal = types.strMatching "0?[0-7]{1,4}" // {
+    description = "octal number of up to four digits";
+  };
+
   groupOf =
     owner:
     let
@@ -48,7 +52,7 @@ in
     };
 
     mode = mkOption {
-      type = types.strMatching "[0-7]{1,5}";
+      type = octal;
       default = "0400";
       description = "The permissions of the file, in octal.";
     };
@@ -140,7 +144,7 @@ in
       };
 
       mode = mkOption {
-        type = types.strMatching "[0-7]{1,4}";
+        type = octal;
         default = config.mode;
         defaultText = literalExpression "mode";
         description = "The permissions of the file in stage 1, in octal.";

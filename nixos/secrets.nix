@@ -1,4 +1,5 @@
 # sops.secrets: values of sops files.
+{ formats, ... }:
 { config, lib, ... }:
 
 let
@@ -10,7 +11,6 @@ let
     ;
 
   cfg = config.sops;
-  formats = import ./formats.nix;
 
   placement = import ./secret-type.nix {
     inherit lib;

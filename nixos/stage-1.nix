@@ -1,4 +1,5 @@
 # What stage 1 does with the secrets that NixOS's copy step put into place, and what is left of them afterwards.
+{ paths, ... }:
 {
   config,
   lib,
@@ -11,7 +12,6 @@ let
   inherit (lib) mkIf;
 
   cfg = config.sops;
-  paths = import ./paths.nix { inherit lib; };
   initrd = config.boot.initrd;
 
   # Whether this NixOS still has a scripted stage 1; it is to be removed in 26.11.
@@ -139,7 +139,7 @@ in
       };
     };
 
-    systemd.tmpfiles.rules = map (path: "r! ${path}") leftovers;
+    systemd.tmpfiles.rules = map (path: "r! ${paths.systemdWord path}") leftovers;
 
     warnings = lib.optional (separate && uncovered != [ ]) ''
       sops.initrd.separateImages does not cover ${lib.concatStringsSep ", " uncovered}: ${

@@ -1,4 +1,5 @@
 # sops.templates: files with the values of secrets in them.
+{ placeholders, ... }:
 {
   config,
   lib,
@@ -36,7 +37,7 @@ let
 
         file = mkOption {
           type = types.path;
-          default = pkgs.writeText (builtins.baseNameOf config.name) config.content;
+          default = pkgs.writeText (baseNameOf config.name) config.content;
           defaultText = literalExpression "pkgs.writeText name content";
           example = literalExpression "./application.conf.template";
           description = "A file with the text of the template, used instead of {option}`content`.";
@@ -84,6 +85,6 @@ in
   };
 
   config.sops.placeholder = lib.mapAttrs (
-    name: _: lib.mkDefault "<SOPS:${builtins.hashString "sha256" name}:PLACEHOLDER>"
+    name: _: lib.mkDefault (placeholders.default name)
   ) config.sops.secrets;
 }

@@ -1,16 +1,16 @@
 # The units that install secrets, and the targets that other units order themselves by.
+{ environment, paths, ... }:
 { config, lib, ... }:
 
 let
   inherit (lib) mkIf mkMerge optional;
 
   cfg = config.sops;
-  paths = import ./paths.nix { inherit lib; };
 
   # What has to be mounted before secrets can be decrypted: keys, and sops files that are not in the store.
   readPaths =
     secrets:
-    lib.unique (
+    map (path: paths.systemdWord (paths.plain path)) (lib.unique (
       optional (cfg.gnupg.home != null) cfg.gnupg.home
       ++ cfg.gnupg.sshKeyPaths
       ++ optional (cfg.age.keyFile != null) cfg.age.keyFile
@@ -18,10 +18,10 @@ let
       ++ builtins.filter (file: !paths.endsInStore file) (
         map (s: s.sopsFile) (builtins.attrValues secrets)
       )
-    );
+    ));
 
   installer = secrets: arguments: {
-    environment = cfg.environment // {
+    environment = environment.unit cfg.environment // {
       # There is no switch-to-configuration that would restart units afterwards, when a unit installs secrets.
       SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
     };
@@ -30,15 +30,28 @@ let
     unitConfig = {
       # It runs before basic.target, which default dependencies would wait for.
       DefaultDependencies = "no";
-      # Without it, a key on a file system of its own (/persist, /home) may not be there yet.
-      RequiresMountsFor = readPaths secrets;
     };
     # Default dependencies would say this.
     conflicts = [ "shutdown.target" ];
     serviceConfig = {
       Type = "oneshot";
-      RemainAfterExit = true;
+      # A switch does not start a unit again that is active and unchanged, but a sops file outside of the store may have
+      # changed.
+      RemainAfterExit = lib.all (s: paths.endsInStore s.sopsFile) (builtins.attrValues secrets);
       ExecStart = [ "${cfg.package}/bin/sops-install-secrets ${arguments}" ];
+      # It has to be root, mount and change owners; this is what it never needs. Directories above a secret's own path are
+      # for everybody.
+      UMask = "0022";
+      NoNewPrivileges = true;
+      LimitCORE = 0;
+      LockPersonality = true;
+      # Agents, systemd, and key services.
+      RestrictAddressFamilies = [
+        "AF_UNIX"
+        "AF_INET"
+        "AF_INET6"
+        "AF_NETLINK"
+      ];
     };
   };
 
@@ -59,6 +72,9 @@ in
       (installer cfg.manifest.regular.secrets "${config.system.build.sops-nix-manifest}")
       {
         description = "Installation of Secrets";
+        # Without it, a key on a file system of its own (/persist, /home) may not be there yet. The unit for users comes
+        # before anything is mounted, and would be in a cycle: assertions.nix wants such a file system mounted in stage 1.
+        unitConfig.RequiresMountsFor = readPaths cfg.manifest.regular.secrets;
         wantedBy = [
           "sysinit.target"
           # A switch runs it before the units that use the secrets are restarted. With requiredBy, one bad secret would fail the

@@ -29,7 +29,9 @@ let
 
   ours =
     r:
-    lib.filterAttrs (name: _: lib.hasInfix "ecrets" name || name == "generate-age-key") r.config.system.activationScripts;
+    lib.filterAttrs (
+      name: s: s.text != "" && (lib.hasInfix "ecrets" name || name == "generate-age-key")
+    ) r.config.system.activationScripts;
   services =
     r: lib.filterAttrs (name: _: lib.hasPrefix "sops" name) r.config.systemd.services;
   ordering = unit: {
@@ -77,7 +79,7 @@ in
         inherit (scripts.config) sops system;
         environment = [
           "("
-          "  export HOME='/var/empty'"
+          "  export HOME=/var/empty"
           "  export PATH=''"
         ];
       in
@@ -142,15 +144,15 @@ in
       let
         text =
           (with' { } {
-            sops.environment.SOPS_AGE_KEY_CMD = "'$(command -v x)'";
+            sops.environment.SOPS_AGE_KEY_CMD = "it's $(x) 5%";
             sops.age.plugins = [ pkgs.age-plugin-tpm ];
           }).config.system.activationScripts.setupSecrets.text;
       in
       builtins.filter (lib.hasPrefix "  export") (lib.splitString "\n" text);
     expected = [
-      "  export HOME='/var/empty'"
-      "  export PATH='${pkgs.age-plugin-tpm}/bin'"
-      "  export SOPS_AGE_KEY_CMD=''$(command -v x)''"
+      "  export HOME=/var/empty"
+      "  export PATH=${pkgs.age-plugin-tpm}/bin"
+      "  export SOPS_AGE_KEY_CMD='it'\\''s $(x) 5%'"
     ];
   };
 
@@ -258,7 +260,7 @@ in
     expr =
       let
         r = with' { users = "sysusers"; } {
-          sops.environment.A = "1";
+          sops.environment.A = "50%";
           sops.age.plugins = [ pkgs.age-plugin-tpm ];
         };
       in
@@ -272,7 +274,8 @@ in
         inherit (units.config) sops system;
         service = command: {
           environment = {
-            A = "1";
+            A = "50%%";
+            HOME = "/var/empty";
             SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
           };
           path = [ "age-plugin-tpm" ];
@@ -281,6 +284,16 @@ in
             Type = "oneshot";
             RemainAfterExit = true;
             ExecStart = [ "${sops.package}/bin/sops-install-secrets ${command}" ];
+            UMask = "0022";
+            NoNewPrivileges = true;
+            LimitCORE = 0;
+            LockPersonality = true;
+            RestrictAddressFamilies = [
+              "AF_UNIX"
+              "AF_INET"
+              "AF_INET6"
+              "AF_NETLINK"
+            ];
           };
         };
       in
@@ -290,28 +303,104 @@ in
       };
   };
 
+  "units: empty scripts of the same names, for whoever orders by them" = {
+    expr = lib.mapAttrs (_: s: { inherit (s) deps text; }) (
+      lib.filterAttrs (name: _: lib.hasInfix "ecrets" name || name == "other")
+        (with' { users = "sysusers"; } {
+          system.activationScripts.other.deps = [ "setupSecrets" ];
+        }).config.system.activationScripts
+    );
+    expected =
+      lib.genAttrs
+        [
+          "setupSecrets"
+          "setupSecretsForUsers"
+        ]
+        (_: {
+          deps = [ ];
+          text = "";
+        })
+      // {
+        other = {
+          deps = [ "setupSecrets" ];
+          text = "";
+        };
+      };
+  };
+
+  "units: a sops file outside of the store is read at every switch" = {
+    expr =
+      lib.mapAttrs (_: s: s.serviceConfig.RemainAfterExit)
+        (services (
+          with' { users = "sysusers"; } {
+            sops.validateSopsFiles = false;
+            sops.secrets.test_key.sopsFile = "/etc/nixos/secrets.yaml";
+          }
+        ));
+    expected = {
+      sops-install-secrets = false;
+      sops-install-secrets-for-users = true;
+    };
+  };
+
+  "units: on by default from 26.11 on, whoever makes users, unless said otherwise" = {
+    expr =
+      map
+        (
+          { release, config }:
+          (with' { inherit release; } config).config.sops.useSystemdActivation
+        )
+        [
+          { release = "25.11"; config = { }; }
+          { release = "26.05"; config = { }; }
+          { release = "26.11"; config = { }; }
+          { release = "27.05"; config = { }; }
+          { release = "26.11"; config.sops.useSystemdActivation = false; }
+        ];
+    expected = [
+      false
+      false
+      true
+      true
+      false
+    ];
+  };
+
+  "a Nix path in the environment is a path on the host" = {
+    expr =
+      let
+        r = with' { } { sops.environment.GOOGLE_APPLICATION_CREDENTIALS = /root/gcp.json; };
+      in
+      [
+        r.config.sops.environment.GOOGLE_APPLICATION_CREDENTIALS
+        (builtins.getContext r.config.system.activationScripts.setupSecrets.text ? "/root/gcp.json")
+      ];
+    expected = [
+      "/root/gcp.json"
+      false
+    ];
+  };
+
   "units: keys and sops files outside of the store are mounted first" = {
     expr =
       let
         r = with' { users = "sysusers"; } {
           sops.validateSopsFiles = false;
-          sops.secrets.test_key.sopsFile = "/persist/secrets.yaml";
-          sops.age.keyFile = "/persist/key.txt";
+          sops.secrets.test_key.sopsFile = "/persist/secrets%1.yaml";
+          sops.age.keyFile = "/persist/a key.txt";
         };
       in
-      lib.mapAttrs (_: s: s.unitConfig.RequiresMountsFor) (services r);
-    expected =
-      let
-        keys = [
-          "/etc/ssh/ssh_host_rsa_key"
-          "/persist/key.txt"
-          "/etc/ssh/ssh_host_ed25519_key"
-        ];
-      in
-      {
-        sops-install-secrets = keys ++ [ "/persist/secrets.yaml" ];
-        sops-install-secrets-for-users = keys;
-      };
+      lib.mapAttrs (_: s: s.unitConfig.RequiresMountsFor or null) (services r);
+    expected = {
+      sops-install-secrets = [
+        "/etc/ssh/ssh_host_rsa_key"
+        "\"/persist/a key.txt\""
+        "/etc/ssh/ssh_host_ed25519_key"
+        "/persist/secrets%%1.yaml"
+      ];
+      # It would be in a cycle with what makes mount points.
+      sops-install-secrets-for-users = null;
+    };
   };
 
   "units: a gnupg home is mounted first" = {
@@ -429,6 +518,22 @@ in
         ];
       }
     ];
+  };
+
+  "generateKey: with templates alone" = {
+    expr =
+      let
+        scripts =
+          (evaluate {
+            config.sops = {
+              age.keyFile = "/key";
+              age.generateKey = true;
+              templates.t.content = "x";
+            };
+          }).config.system.activationScripts;
+      in
+      builtins.all (dep: scripts ? ${dep}) scripts.setupSecrets.deps;
+    expected = true;
   };
 
   "only templates, only secrets for users, only secrets for the initrd" = {

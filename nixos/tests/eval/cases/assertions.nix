@@ -59,7 +59,9 @@ lib.mapAttrs (_: says) {
       sops.secrets.a = { };
       sops.age.generateKey = true;
     };
-    words = [ "sops.age.generateKey is set, but it does not know where the key belongs: set sops.age.keyFile" ];
+    words = [
+      "sops.age.generateKey is enabled but sops.age.keyFile is not set: set it to where the key should be created"
+    ];
   };
 
   "a key that is one of the secrets" = {
@@ -338,8 +340,8 @@ lib.mapAttrs (_: says) {
       };
     };
     words = [
-      "sops.secrets.a.initrd.path and sops.templates.t.initrd.path are the same, /k; give each its own"
       "sops.templates.t is needed in the initrd at /k, but boot.initrd.secrets.\"/k\" puts something else there; remove that, or set sops.templates.t.initrd.path"
+      "sops.secrets.a.initrd.path and sops.templates.t.initrd.path are the same, /k; give each its own"
     ];
   };
 
@@ -350,6 +352,139 @@ lib.mapAttrs (_: says) {
       boot.initrd.secrets."//k" = "/b";
     };
     words = [ "boot.initrd.secrets names /k 2 times, in different spellings; keep one" ];
+  };
+
+  "initrd: a default of somebody else's in the place of a secret" = {
+    from = faults {
+      sops.secrets.a.neededForInitrd = true;
+      boot.initrd.secrets."/run/secrets/a" = lib.mkDefault "/var/lib/a";
+    };
+    words = [
+      "sops.secrets.a is needed in the initrd at /run/secrets/a, but boot.initrd.secrets.\"/run/secrets/a\" puts something else there; remove that, or set sops.secrets.a.initrd.path"
+    ];
+  };
+
+  "initrd: secrets that somebody overrode as a whole" = {
+    from = faults {
+      sops.secrets.a.neededForInitrd = true;
+      sops.secrets.luks = { };
+      boot.initrd.luks.devices.root.keyFile = "/run/secrets/luks";
+      boot.initrd.secrets = lib.mkForce { };
+    };
+    words = [
+      "sops.secrets.a is needed in the initrd at /run/secrets/a, but boot.initrd.secrets lacks it (lib.mkForce?); add it there, or, where no secret shall be in the initrd, set sops.initrd.enable to false"
+      "boot.initrd.luks.devices.root.keyFile is /run/secrets/luks, which is a secret, but boot.initrd.secrets lacks it (lib.mkForce?); add it there, or, where no secret shall be in the initrd, set sops.initrd.enable to false"
+    ];
+  };
+
+  "initrd: overridden where the initrd is switched off" = {
+    from = faults {
+      sops.secrets.a.neededForInitrd = true;
+      sops.initrd.enable = false;
+      boot.initrd.secrets = lib.mkForce { };
+    };
+    words = [ ];
+  };
+
+  "the environment: names, and values in quotes" = {
+    from = faults {
+      sops.secrets.a = { };
+      sops.environment = {
+        "1A" = "x";
+        B = "'$(cat /key)'";
+        C = lib.escapeShellArg "a b";
+        D = "it's";
+      };
+      sops.initrd.environment.E = "'e'";
+    };
+    words =
+      let
+        quoted =
+          name:
+          "${name} stands in single quotes. Values are taken literally here, so the quotes would be part of it, and a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command prints, set SOPS_AGE_KEY_CMD to the command";
+      in
+      [
+        "sops.environment.\"1A\": this is no name of an environment variable; use letters, digits and _"
+        (quoted "sops.environment.B")
+        (quoted "sops.environment.C")
+        (quoted "sops.initrd.environment.E")
+      ];
+  };
+
+  "the environment: the search path" = {
+    from = warnings {
+      sops.secrets.a = { };
+      sops.environment.PATH = "/run/wrappers/bin";
+    };
+    words = [
+      "sops.environment.PATH has no effect: put the packages of the programs that keys need into sops.age.plugins."
+    ];
+  };
+
+  "keys on a file system that comes late: secrets for users by a unit" = {
+    from =
+      (evaluate {
+        users = "userborn";
+        config.imports = [
+          base
+          {
+            sops.secrets.a.neededForUsers = true;
+            sops.secrets.b = { };
+            sops.age.keyFile = "/persist/keys/key.txt";
+            sops.gnupg.sshKeyPaths = [ "/boot-time/key" ];
+            fileSystems."/".device = "/dev/vda";
+            fileSystems."/persist".device = "/dev/vdb";
+            fileSystems."/boot-time" = {
+              device = "/dev/vdc";
+              neededForBoot = true;
+            };
+            fileSystems."/persist-not".device = "/dev/vdd";
+            fileSystems."/var/lib".device = "/dev/vde";
+          }
+        ];
+      }).faults;
+    words = [
+      "sops.age.keyFile: /persist/keys/key.txt is on /persist, which is mounted too late to decrypt secrets that are needed for users: set fileSystems.\"/persist\".neededForBoot to true, or keep it elsewhere"
+    ];
+  };
+
+  "keys on a file system that comes late: scripts" = {
+    from = warnings {
+      sops.secrets.b = { };
+      sops.gnupg.home = "/home/root/gnupg";
+      sops.gnupg.sshKeyPaths = [ ];
+      fileSystems."/home".device = "/dev/vdb";
+    };
+    words = [
+      "sops.gnupg.home: /home/root/gnupg is on /home, which is mounted too late to decrypt secrets by an activation script at boot: set fileSystems.\"/home\".neededForBoot to true."
+    ];
+  };
+
+  "keys on a file system that comes late: a unit waits for it" = {
+    from = warnings {
+      sops.secrets.b = { };
+      sops.useSystemdActivation = true;
+      sops.age.keyFile = "/home/key.txt";
+      fileSystems."/home".device = "/dev/vdb";
+    };
+    words = [ ];
+  };
+
+  "scripts by choice: restarting units has no future" = {
+    from = warnings {
+      sops.secrets.a.restartUnits = [ "a.service" ];
+      sops.templates.t.reloadUnits = [ "t.service" ];
+      sops.secrets.c = { };
+      sops.useSystemdActivation = false;
+    };
+    words = [
+      "sops.useSystemdActivation is false, and restartUnits or reloadUnits of sops.secrets.a (and 1 more) count on activation scripts restarting units. NixOS deprecates that from 26.11 on and will drop it: set sops.useSystemdActivation to true."
+    ];
+  };
+
+  "scripts by default: nothing is said" = {
+    from = warnings { sops.secrets.a.restartUnits = [ "a.service" ]; };
+    words = [ ];
   };
 
   "initrd: somebody else's file in the place of a secret" = {
@@ -363,8 +498,8 @@ lib.mapAttrs (_: says) {
     ];
   };
 
-  "initrd: a plaintext source in the store" = {
-    from = faults {
+  "initrd: a source in the store that nobody said is public" = {
+    from = warnings {
       sops.secrets.a.neededForInitrd = true;
       boot.initrd.secrets."/etc/key" = "/nix/store/xxx-key";
       boot.initrd.secrets."/etc/drv" = pkgs.writeText "drv" "x";
@@ -372,13 +507,13 @@ lib.mapAttrs (_: says) {
       sops.initrd.allowedStoreSources = [ "/etc/ca.pem" ];
     };
     words = [
-      "boot.initrd.secrets.\"/etc/drv\": its source ${pkgs.writeText "drv" "x"} is in the Nix store, where everybody can read it; keep it in a sops file, or, if it is not secret, use boot.initrd.systemd.contents or name it in sops.initrd.allowedStoreSources"
-      "boot.initrd.secrets.\"/etc/key\": its source /nix/store/xxx-key is in the Nix store, where everybody can read it; keep it in a sops file, or, if it is not secret, use boot.initrd.systemd.contents or name it in sops.initrd.allowedStoreSources"
+      "boot.initrd.secrets.\"/etc/drv\": its source ${pkgs.writeText "drv" "x"} is in the Nix store, where everybody can read it. Keep it in a sops file, or, if it is not secret, add \"/etc/drv\" to sops.initrd.allowedStoreSources."
+      "boot.initrd.secrets.\"/etc/key\": its source /nix/store/xxx-key is in the Nix store, where everybody can read it. Keep it in a sops file, or, if it is not secret, add \"/etc/key\" to sops.initrd.allowedStoreSources."
     ];
   };
 
   "initrd: a host key as a Nix path is a plaintext source in the store" = {
-    from = map (lib.hasInfix "is in the Nix store") (faults {
+    from = map (lib.hasInfix "is in the Nix store") (warnings {
       sops.secrets.a.neededForInitrd = true;
       boot.initrd.network.enable = true;
       boot.initrd.network.ssh.enable = true;
@@ -388,7 +523,7 @@ lib.mapAttrs (_: says) {
   };
 
   "initrd: clevis' files are encrypted" = {
-    from = faults {
+    from = warnings {
       sops.secrets.a.neededForInitrd = true;
       boot.initrd.clevis.enable = true;
       boot.initrd.clevis.devices.root.secretFile = pkgs.writeText "root.jwe" "x";

@@ -179,7 +179,7 @@ in
             sops.environment.A = "1";
             sops.environment.B = "1";
             sops.initrd.environment.B = "2";
-            sops.initrd.environment.C = "'$(cat /key)'";
+            sops.initrd.environment.C = "a b";
             sops.age.plugins = [ pkgs.age-plugin-tpm ];
             sops.gnupg.home = "/root/.gnupg";
             sops.gnupg.sshKeyPaths = [ ];
@@ -187,12 +187,12 @@ in
       in
       builtins.filter (lib.hasPrefix "  export ") (lib.splitString "\n" hook);
     expected = [
-      "  export A='1'"
-      "  export B='2'"
-      "  export C=''$(cat /key)''"
-      "  export HOME='/var/empty'"
-      "  export PATH='${pkgs.age-plugin-tpm}/bin'"
-      "  export SOPS_GPG_EXEC='${pkgs.gnupg}/bin/gpg'"
+      "  export A=1"
+      "  export B=2"
+      "  export C='a b'"
+      "  export HOME=/var/empty"
+      "  export PATH=${pkgs.age-plugin-tpm}/bin"
+      "  export SOPS_GPG_EXEC=${pkgs.gnupg}/bin/gpg"
     ];
   };
 
@@ -445,6 +445,195 @@ in
       boot.initrd.secrets."/luks.key" = "/run/secrets-for-users/luks";
     };
     expected = [ (secret "/luks.key" "luks") ];
+  };
+
+  "a template, a secret and a file of the host together" = {
+    expr =
+      map
+        (
+          config:
+          let
+            r = with' {
+              imports = [ config ];
+              sops.templates."app.conf".content = "x";
+            };
+          in
+          {
+            inherit (r) faults;
+            warnings = builtins.length r.warnings;
+            entries = map (e: e.path) r.config.sops.initrd.entries;
+          }
+        )
+        [
+          {
+            sops.secrets.luks.neededForInitrd = true;
+            boot.initrd.secrets."/etc/other" = "/etc/other";
+          }
+          (
+            { config, ... }:
+            {
+              boot.initrd.network.enable = true;
+              boot.initrd.network.ssh.enable = true;
+              boot.initrd.network.ssh.hostKeys = [
+                config.sops.secrets.luks.path
+                "/etc/secrets/initrd/ssh_host_rsa_key"
+              ];
+            }
+          )
+        ];
+    expected = [
+      {
+        faults = [ ];
+        warnings = 0;
+        entries = [
+          "/etc/other"
+          "/run/secrets/luks"
+        ];
+      }
+      {
+        faults = [ ];
+        warnings = 1;
+        entries = [
+          "/etc/secrets/initrd/ssh_host_rsa_key"
+          "/run/secrets/luks"
+        ];
+      }
+    ];
+  };
+
+  "a secret and a template of one name are two" = {
+    expr =
+      map (e: e.secret or e.template)
+        (with' {
+          sops.secrets.x.neededForInitrd = true;
+          sops.templates.x = {
+            content = "x";
+            neededForInitrd = true;
+          };
+        }).config.sops.initrd.entries;
+    expected = [
+      "x"
+      "x"
+    ];
+  };
+
+  "other spellings of a path, and the file behind a path of its own" = {
+    expr = entries {
+      sops.secrets.luks.path = "/etc/keys/luks";
+      sops.templates.t = {
+        content = "x";
+        path = "/etc/t";
+      };
+      boot.initrd.secrets = {
+        "/a" = "/run/secrets//wireguard";
+        "/b" = "/run/secrets/./wireguard";
+        "/c" = "/run/secrets/luks";
+        "/d" = "/run/secrets/rendered/t";
+      };
+    };
+    expected = [
+      (secret "/a" "wireguard")
+      (secret "/b" "wireguard")
+      (secret "/c" "luks")
+      {
+        path = "/d";
+        template = "t";
+        mode = "0400";
+        uid = 0;
+        gid = 0;
+      }
+    ];
+  };
+
+  "a directory of secrets is served from the sops files" = {
+    expr = entries {
+      sops.secrets."x/a" = { };
+      sops.secrets."x/b/c".path = "/var/lib/c";
+      sops.secrets."x.d" = { };
+      boot.initrd.secrets."/etc/x" = "/run/secrets/x";
+      boot.initrd.secrets."/run/secrets/x/" = null;
+      # Others may have files there, too.
+      boot.initrd.secrets."/etc/y" = "/var/lib";
+    };
+    expected = [
+      (secret "/etc/x/a" "x/a")
+      (secret "/etc/x/b/c" "x/b/c")
+      {
+        path = "/etc/y";
+        source = "/var/lib";
+      }
+      (secret "/run/secrets/x/a" "x/a")
+      (secret "/run/secrets/x/b/c" "x/b/c")
+    ];
+  };
+
+  "options of stage 1 that name a secret bring it into the initrd" = {
+    expr =
+      let
+        r = with' (
+          { config, ... }:
+          let
+            inherit (config.sops) secrets templates;
+          in
+          {
+            sops.secrets.psk = {
+              initrd.mode = "0440";
+              initrd.gid = 152;
+            };
+            sops.templates.dataset.content = config.sops.placeholder.luks;
+            boot.initrd.luks.devices.root.keyFile = secrets.luks.path;
+            boot.initrd.luks.devices.swap.keyFile = "/dev/disk/by-id/key";
+            boot.initrd.systemd.network.netdevs."10-wg0" = {
+              wireguardConfig.PrivateKeyFile = secrets.wireguard.path;
+              wireguardPeers = [ { PresharedKeyFile = secrets.psk.path; } ];
+            };
+            disko.devices.zpool.tank.datasets.root.options.keylocation = "file://${templates.dataset.path}";
+          }
+        );
+      in
+      {
+        inherit (r) faults warnings;
+        entries = map (e: e.path) r.config.sops.initrd.entries;
+      };
+    expected =
+      let
+        notice =
+          from: option:
+          "${from} is decrypted from its sops file when the boot loader is installed. Set ${option}.neededForInitrd to true to say so, and to silence this notice.";
+      in
+      {
+        faults = [ ];
+        warnings = [
+          (notice "boot.initrd.luks.devices.root.keyFile" "sops.secrets.luks")
+          (notice "boot.initrd.systemd.network.netdevs.\"10-wg0\".wireguardPeers.*.PresharedKeyFile" "sops.secrets.psk")
+          (notice "disko.devices.zpool.tank.datasets.root.options.keylocation" "sops.templates.dataset")
+          (notice "boot.initrd.systemd.network.netdevs.\"10-wg0\".wireguardConfig.PrivateKeyFile" "sops.secrets.wireguard")
+          "boot.initrd.systemd.network.netdevs.\"10-wg0\".wireguardConfig.PrivateKeyFile: systemd-networkd cannot read /run/secrets/wireguard in stage 1, where it belongs to root: set sops.secrets.wireguard.initrd.mode to \"0440\" and initrd.gid to config.boot.initrd.systemd.groups.systemd-network.gid."
+        ];
+        entries = [
+          "/run/secrets/luks"
+          "/run/secrets/psk"
+          "/run/secrets/rendered/dataset"
+          "/run/secrets/wireguard"
+        ];
+      };
+  };
+
+  "options of stage 1 that name a secret: not while the initrd is switched off" = {
+    expr =
+      (with' {
+        sops.initrd.enable = false;
+        boot.initrd.luks.devices.root.keyFile = "/run/secrets/luks";
+      }).config.boot.initrd.secrets;
+    expected = { };
+  };
+
+  "a path in the initrd may come with a package" = {
+    expr = map (e: e.path) (entries {
+      sops.secrets.luks.neededForInitrd = true;
+      sops.secrets.luks.initrd.path = "/etc/${pkgs.age}";
+    });
+    expected = [ "/etc${builtins.unsafeDiscardStringContext "${pkgs.age}"}" ];
   };
 
   "one secret in two places" = {

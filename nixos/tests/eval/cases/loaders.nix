@@ -144,9 +144,12 @@ lib.listToAttrs (
             faults = 2;
             ours = [
               ''
-                The boot loader of this configuration does not install initrd secrets (boot.loader.supportsInitrdSecrets is false), but these are needed:
+                These secrets are needed in the initrd, but the boot loader does not install any there
+                (boot.loader.supportsInitrdSecrets is false):
                 - /etc/luks.key
-                ${told}, in a variant such as virtualisation.vmVariant that can do without them, set sops.initrd.enable to false.''
+                ${told}
+                In a variant that can do without them, such as virtualisation.vmVariant, set sops.initrd.enable to false,
+                and disable what else puts files there, such as boot.initrd.network.ssh.''
             ];
           });
         };
@@ -155,15 +158,15 @@ lib.listToAttrs (
     [
       {
         loader = "external";
-        told = "If the program in boot.loader.external.installHook runs append-initrd-secrets itself, set boot.loader.supportsInitrdSecrets to true; otherwise say with sops.initrd.loader how it writes its entries (\"listed\" where nothing else fits). Or";
+        told = "If the program in boot.loader.external.installHook runs append-initrd-secrets itself, set boot.loader.supportsInitrdSecrets to true; otherwise say with sops.initrd.loader how it writes its entries (\"listed\" where nothing else fits).";
       }
       {
         loader = "init-script";
-        told = "boot.loader.initScript starts the system without an initrd, so there is nothing that they could be put into. Unlock what they are for from outside, or use a boot loader that loads an initrd; or";
+        told = "boot.loader.initScript starts the system without an initrd, so there is nothing that they could be put into. Unlock what they are for from outside, or use a boot loader that loads an initrd.";
       }
       {
         loader = "none";
-        told = "Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible, rEFInd or a Raspberry Pi's firmware; or";
+        told = "Use systemd-boot, GRUB, limine, lanzaboote, generic-extlinux-compatible, rEFInd or a Raspberry Pi's firmware.";
       }
     ]
 )
@@ -372,6 +375,64 @@ lib.listToAttrs (
     ];
   };
 
+  "what the message for variants says is enough for the README's example" = {
+    expr =
+      (with' { loader = "none"; } {
+        imports = [ ../../../../docs/examples/ssh-unlock.nix ];
+        sops.defaultSopsFile = lib.mkForce (assets + "/secrets.yaml");
+        sops.initrd.enable = false;
+        boot.initrd.network.ssh.enable = lib.mkForce false;
+      }).faults;
+    expected = [ ];
+  };
+
+  "systemd-boot, GRUB, limine: what is in the initrd may be decided by whether it can be" = {
+    expr =
+      map
+        (
+          loader:
+          let
+            r = evaluate {
+              inherit loader;
+              config =
+                { config, ... }:
+                let
+                  able = config.boot.loader.supportsInitrdSecrets;
+                in
+                {
+                  sops.defaultSopsFile = assets + "/secrets.yaml";
+                  sops.secrets.luks.neededForInitrd = able;
+                  sops.secrets.initrd-ssh-key = { };
+                  sops.initrd.enable = able;
+                  boot.initrd.secrets = lib.mkIf able { "/etc/other" = "/etc/other"; };
+                  boot.initrd.network.enable = true;
+                  boot.initrd.network.ssh = {
+                    enable = able;
+                    hostKeys = [ config.sops.secrets.initrd-ssh-key.path ];
+                  };
+                };
+            };
+          in
+          {
+            inherit (r) faults;
+            entries = map (e: e.path) r.config.sops.initrd.entries;
+          }
+        )
+        [
+          "systemd-boot"
+          "grub"
+          "limine"
+        ];
+    expected = lib.replicate 3 {
+      faults = [ ];
+      entries = [
+        "/etc/other"
+        "/run/secrets/initrd-ssh-key"
+        "/run/secrets/luks"
+      ];
+    };
+  };
+
   "a loader that cannot do it is fine while the initrd is switched off" = {
     expr = (with' { loader = "external"; } { sops.initrd.enable = false; }).faults;
     expected = [ ];
@@ -427,6 +488,13 @@ lib.listToAttrs (
           { options = [ "dmask=0077" ]; }
           { fsType = "ext4"; }
           { fsType = "msdos"; }
+          { options = [ "umask=0x77" ]; }
+          # GRUB's kernels and initrds are in /boot, whatever is in the ESP.
+          {
+            loader = "grub";
+            mount = "/boot/efi";
+            settings.efi.efiSysMountPoint = "/boot/efi";
+          }
           {
             mount = "/efi";
             settings.efi.efiSysMountPoint = "/efi";
@@ -455,6 +523,8 @@ lib.listToAttrs (
         [ ]
         [ ]
         (warning "/boot")
+        [ ]
+        [ ]
         (warning "/efi")
         [ ]
       ];

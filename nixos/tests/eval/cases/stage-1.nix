@@ -290,6 +290,24 @@ in
     ];
   };
 
+  "left in /run: names that tmpfiles would read as something else" = {
+    expr =
+      (with' { } {
+        sops.secrets.a = {
+          initrd.only = true;
+          initrd.path = "/run/keys/50%";
+        };
+        sops.secrets.b = {
+          initrd.only = true;
+          initrd.path = "/run/keys/it's\"b\"";
+        };
+      }).config.systemd.tmpfiles.rules;
+    expected = [
+      "r! /run/keys/50%%"
+      "r! \"/run/keys/it's\\\"b\\\"\""
+    ];
+  };
+
   "left in /run: /run/secrets itself, when nothing is installed there" = {
     expr =
       (evaluate {

@@ -185,6 +185,8 @@ in
         neededForBoot = flag false;
       };
     };
+    # nix-community/disko
+    disko.devices.zpool = attributes;
     networking.hostName = option types.str "machine";
 
     services = {
