@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
@@ -23,8 +23,8 @@ import (
 const unsafeInStage1 = " \t\r\n\v\f*?[]\\"
 
 const (
-	// maxSourceBytes bounds the sources of a manifest together: they and the image's end are in memory
-	// at the same time, and kernels on small machines do not unpack more.
+	// maxSourceBytes bounds the sources of a manifest together: they are in memory at the same time,
+	// and kernels on small machines do not unpack more.
 	maxSourceBytes = 256 << 20
 	// maxSourceFiles bounds the files of one directory: an image takes no more entries.
 	maxSourceFiles = 100_000
@@ -50,7 +50,7 @@ func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []s
 	if info.IsDir() {
 		return r.directory(e)
 	}
-	data, mode, err := r.file(os.OpenFile, e.Source, 0, info.Mode())
+	data, mode, err := r.file(os.OpenFile, e.Source, info.Mode())
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
 	}
@@ -129,45 +129,25 @@ func (r *reader) below(root *os.Root, name string, d fs.DirEntry, declared *fs.F
 		target, err := root.Readlink(name)
 		return initrd.Entry{Mode: fs.ModeSymlink | 0o777, Target: target}, err
 	}
-	data, mode, err := r.file(root.OpenFile, name, unix.O_NOFOLLOW, info.Mode())
+	open := func(name string, flags int, perm fs.FileMode) (*os.File, error) {
+		return root.OpenFile(name, flags|unix.O_NOFOLLOW, perm)
+	}
+	data, mode, err := r.file(open, name, info.Mode())
 	if declared != nil {
 		mode = *declared
 	}
 	return initrd.Entry{Mode: mode, Data: data}, err
 }
 
-// file reads a regular file and its permissions. Anything else is an error, found without waiting for
-// a writer: seen is its mode before it is opened, since sockets cannot be.
-func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string, flags int, seen fs.FileMode) ([]byte, fs.FileMode, error) {
-	if !seen.IsRegular() {
-		return nil, 0, errKind(seen)
+// file reads a regular file, see [inputfile.ReadWith].
+func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string, seen fs.FileMode) ([]byte, fs.FileMode, error) {
+	data, mode, err := inputfile.ReadWith(open, name, seen, r.left)
+	r.left -= int64(len(data))
+	var tooLarge inputfile.TooLargeError
+	if errors.As(err, &tooLarge) {
+		err = fmt.Errorf("too large: the sources of a manifest may have %d MiB together", maxSourceBytes>>20)
 	}
-	f, err := open(name, os.O_RDONLY|unix.O_NONBLOCK|flags, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, 0, err
-	case !info.Mode().IsRegular():
-		return nil, 0, errKind(info.Mode())
-	case info.Size() > r.left: // what is sparse is never read
-		return nil, 0, errTooLarge
-	}
-	data, err := io.ReadAll(io.LimitReader(f, r.left+1)) // some files of /proc say that they are empty
-	if r.left -= int64(len(data)); r.left < 0 {
-		r.left = 0
-		err = errTooLarge
-	}
-	return data, permissions(info.Mode()), err
-}
-
-var errTooLarge = fmt.Errorf("too large: the sources of a manifest may have %d MiB together", maxSourceBytes>>20)
-
-func errKind(m fs.FileMode) error {
-	return fmt.Errorf("is %s; a source is a file, a directory or a symbolic link to one", kind(m))
+	return data, permissions(mode), err
 }
 
 // permissions keeps of a mode what chmod sets.
@@ -188,20 +168,7 @@ func leaves(name, target string) bool {
 	return path.IsAbs(target) || !filepath.IsLocal(at) && at != "."
 }
 
-func kind(m fs.FileMode) string {
-	switch m.Type() {
-	case fs.ModeDir:
-		return "a directory"
-	case fs.ModeNamedPipe:
-		return "a named pipe"
-	case fs.ModeSocket:
-		return "a socket"
-	case fs.ModeSymlink:
-		return "a symbolic link"
-	default:
-		return "a device"
-	}
-}
+var kind = inputfile.Kind
 
 // sourceError says which source cannot be read; the path is not repeated.
 func sourceError(host string, err error) error {

@@ -126,10 +126,10 @@ func TestSourceEntries_refuses(t *testing.T) {
 		{"below a file", "file/x", []string{"file/x: not a directory"}},
 		{"dangling link", "dangling", []string{"dangling: no such file or directory"}},
 		{"loop", "loop", []string{"loop: too many levels of symbolic links"}},
-		{"named pipe, without waiting for a writer", "pipe", []string{"pipe: is a named pipe; a source is"}},
-		{"socket", "socket", []string{"socket: is a socket; a source is"}},
+		{"named pipe, without waiting for a writer", "pipe", []string{"pipe: is a named pipe, not a file"}},
+		{"socket", "socket", []string{"socket: is a socket, not a file"}},
 		{"larger than memory", "sparse", []string{"sparse: too large: the sources of a manifest may have 256 MiB together"}},
-		{"device", "/dev/null", []string{"/dev/null: is a device; a source is"}},
+		{"device", "/dev/null", []string{"/dev/null: is a device, not a file"}},
 		{"every bad file of a directory", "pipes", []string{"pipes/one: is a named pipe", "pipes/socket: is a socket", "pipes/two: is a named pipe"}},
 		{"names that stage 1 cannot copy", "names", []string{`names: "a b" has white space`, `names: "c*" has white space`, `names: "d e" has white space`}},
 	} {

@@ -181,8 +181,8 @@ func TestOpen_skipped(t *testing.T) {
 	}{
 		{"no such SSH key", manifest.KeySources{AgeSSHKeyPaths: []string{"/no/such/key"}}, "/no/such/key", "does not exist"},
 		{"no such age key file", manifest.KeySources{AgeKeyFile: "/no/such/key"}, "/no/such/key", "does not exist"},
-		{"directory", manifest.KeySources{AgeKeyFile: directory}, directory, "not a regular file"},
-		{"device", manifest.KeySources{AgeKeyFile: "/dev/zero"}, "/dev/zero", "not a regular file"},
+		{"directory", manifest.KeySources{AgeKeyFile: directory}, directory, "is a directory, not a file"},
+		{"device", manifest.KeySources{AgeKeyFile: "/dev/zero"}, "/dev/zero", "is a device, not a file"},
 		{"no such GnuPG home", manifest.KeySources{GnuPGHome: "/no/such/home"}, "/no/such/home", "no such directory"},
 		{"passphrase", manifest.KeySources{AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519Passphrase)}}, "", "the key has a passphrase"},
 		{"passphrase of a PEM key", manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHRSAPEMPassphrase)}}, "", "the key has a passphrase"},
@@ -197,7 +197,7 @@ func TestOpen_skipped(t *testing.T) {
 		{"broken plugin key", manifest.KeySources{AgeKeyFile: write("k", "AGE-PLUGIN-POISON-1POISON")}, "", "line 1: malformed key of an age plugin"},
 		{"broken post-quantum key", manifest.KeySources{AgeKeyFile: write("k", "AGE-SECRET-KEY-PQ-1POISON")}, "", "line 1: malformed age post-quantum key"},
 		{"something else", manifest.KeySources{AgeKeyFile: write("k", "POISON")}, "", "line 1: not an age key"},
-		{"too large", manifest.KeySources{AgeKeyFile: write("k", strings.Repeat("x", maxKeyFileBytes+1))}, "", "larger than 1048576 bytes"},
+		{"too large", manifest.KeySources{AgeKeyFile: write("k", strings.Repeat("x", maxKeyFileBytes+1))}, "", "larger than 1 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
@@ -91,44 +91,14 @@ func (r *Ring) readOnce(path string) ([]byte, bool) {
 		return nil, false
 	}
 	r.seen[path] = true
-	data, err := readKeyFile(path)
-	if err != nil {
-		r.skipAs(Skipped{path, err.Error(), errors.Is(err, errAbsent)})
-		return nil, false
-	}
-	return data, true
-}
-
-// errAbsent says that a key file does not exist.
-var errAbsent = errors.New("does not exist")
-
-// readKeyFile reads a regular file (or what a link to one points to), whose path is not repeated in the error.
-func readKeyFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
-	}
-	var data []byte
-	if err == nil {
-		defer f.Close()
-		data, err = io.ReadAll(io.LimitReader(f, maxKeyFileBytes+1))
-	}
-	var pathErr *fs.PathError
+	data, err := inputfile.Read(path, maxKeyFileBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errAbsent
-	case errors.As(err, &pathErr):
-		return nil, pathErr.Err
+		r.skipAs(Skipped{path, "does not exist", true})
 	case err != nil:
-		return nil, err
-	case len(data) > maxKeyFileBytes:
-		return nil, fmt.Errorf("larger than %d bytes", maxKeyFileBytes)
+		r.skip(path, err.Error())
 	}
-	return data, nil
+	return data, err == nil
 }
 
 func (r *Ring) addSSHFile(path string) {

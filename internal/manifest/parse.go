@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 )
+
+// maxBytes bounds a manifest. One with ten thousand secrets has a few MiB.
+const maxBytes = 64 << 20
 
 // version is the newest schema this package knows.
 const version = 1
@@ -88,12 +92,8 @@ func Read(path string) (*Manifest, error) { return read(path, Parse) }
 func ReadInitrd(path string) (*Initrd, error) { return read(path, ParseInitrd) }
 
 func read[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
-	data, err := os.ReadFile(path)
+	data, err := inputfile.Read(path, maxBytes)
 	if err != nil {
-		var pathErr *os.PathError
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
 		return nil, fmt.Errorf("read manifest %s: %w", path, err)
 	}
 	m, err := parse(data)

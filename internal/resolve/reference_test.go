@@ -38,7 +38,7 @@ func TestReference_keyThatCannotBeImported(t *testing.T) {
 	printed := report(run(t, req).Err())
 	for _, want := range []string{
 		"p: error: decrypt " + path, "p: hint: " + req.Keys.SSHKeyPaths[0] + ": skipped: not an SSH private key",
-		"p: hint: /no/such/key: skipped: does not exist", "p: hint: " + req.Keys.SSHKeyPaths[2] + ": skipped: not a regular file",
+		"p: hint: /no/such/key: skipped: does not exist", "p: hint: " + req.Keys.SSHKeyPaths[2] + ": skipped: is a directory, not a file",
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("%q is not in\n%s", want, printed)

@@ -3,10 +3,9 @@ package resolve
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/template"
 )
@@ -41,16 +40,15 @@ func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (te
 	return text, names, nil
 }
 
+// maxTextBytes bounds the text of a template, which is a configuration file.
+const maxTextBytes = 16 << 20
+
 // templateText is the text of a template. Where a manifest has both, the content counts, as in the reference.
 func templateText(t manifest.Text) (string, error) {
 	if t.Content != "" || t.File == "" {
 		return t.Content, nil
 	}
-	data, err := os.ReadFile(t.File)
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
+	data, err := inputfile.Read(t.File, maxTextBytes)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", t.File, err)
 	}

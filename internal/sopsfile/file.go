@@ -3,8 +3,6 @@ package sopsfile
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"regexp"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/getsops/sops/v3/logging"
 	"github.com/getsops/sops/v3/pgp"
 
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
@@ -38,13 +37,12 @@ type Recipient struct {
 	key keys.MasterKey
 }
 
+// maxBytes bounds a sops file: the trees that sops makes of it are many times as large.
+const maxBytes = 64 << 20
+
 // Open reads the file at path. The errors say what is wrong with the file, but not its path.
 func Open(path string, format manifest.Format) (*File, error) {
-	data, err := os.ReadFile(path)
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		err = pathErr.Err
-	}
+	data, err := inputfile.Read(path, maxBytes)
 	if err != nil {
 		return nil, err
 	}

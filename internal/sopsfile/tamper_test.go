@@ -139,7 +139,7 @@ func TestOpen_faults(t *testing.T) {
 	if _, err := Open("/no/such/file", manifest.YAML); err == nil || err.Error() != "no such file or directory" {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := Open(t.TempDir(), manifest.YAML); err == nil || err.Error() != "is a directory" {
+	if _, err := Open(t.TempDir(), manifest.YAML); err == nil || err.Error() != "is a directory, not a file" {
 		t.Errorf("error is %v", err)
 	}
 }
