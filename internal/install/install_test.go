@@ -508,7 +508,9 @@ func failing(t *testing.T, w *world, n int) bool {
 func killed(t *testing.T, dir string, n int) bool {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestInstall_interrupted$")
-	child.Env = append(os.Environ(), "INSTALL_KILL_AT="+strconv.Itoa(n), "INSTALL_DIR="+dir)
+	// What the killed process leaves behind goes with this test's directory.
+	child.Env = append(os.Environ(), "INSTALL_KILL_AT="+strconv.Itoa(n), "INSTALL_DIR="+dir,
+		"TMPDIR="+t.TempDir())
 	out, err := child.CombinedOutput()
 	if err == nil {
 		return true

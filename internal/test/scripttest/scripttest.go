@@ -38,6 +38,7 @@ func Main(m *testing.M, programs map[string]func(cli.Env) int) {
 func Run(t *testing.T, setup func(*testscript.Env) error) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true,
+		WorkdirRoot:   t.TempDir(), // testscript's own stays where a script runs alone
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mode": mode, "entries": entries,
