@@ -37,12 +37,15 @@ func run(ctx context.Context, out io.Writer, dir string, keep bool) (err error) 
 		return err
 	}
 	err = d.steps(ctx)
+	if err != nil && !keep {
+		return errors.Join(err, d.clear())
+	}
 	if keep {
 		d.sayf("\nKept in %s: host/ (the machine's key), store/ (sops files, manifests, hooks), esp/ (images), disk.img, store.img, bin/ (programs)\n", dir)
 		return err
 	}
 	d.sayf("\nKept: %s/bin, the programs. KEEP=1 keeps the images, disks and sops files too.\n", dir)
-	return errors.Join(err, d.clear())
+	return d.clear()
 }
 
 func (d *demo) steps(ctx context.Context) error {
@@ -105,6 +108,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		}
 	}
 	d.sayf("Building the programs (minutes when it is the first time)\n")
+	defer d.progress()()
 	// Stripped: what the guest reads from its disk, emulated.
 	_, err := d.command(ctx, nil, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(d.dir, "bin")+"/",
 		"./cmd/sops-initrd", "./cmd/sops-install-secrets", "./cmd/ssh-to-age", "github.com/getsops/sops/v3/cmd/sops")

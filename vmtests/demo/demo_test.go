@@ -11,6 +11,9 @@ import (
 
 // The demo checks all that it shows; here it has to come to its end.
 func TestDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: without -short kernels boot")
+	}
 	kernel, err := vm.FindKernel()
 	if err == nil {
 		err = kernel.Available()
