@@ -1,64 +1,114 @@
-# `make` alone prints what can be done.
+# `make` alone prints what can be done. The environment of Go is decided here, once.
 
-SHELL := /bin/bash
+# NixOS has no /bin/bash; this line is run by /bin/sh.
+SHELL := $(or $(shell command -v bash 2>/dev/null),$(error bash is not installed))
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build slim test unit fuzz vm vm-all demo lint bench bench-compare cover clean
+.PHONY: help build demo test unit race fuzz vm vm-all lint cross slim check-slim check-nix
+.PHONY: bench bench-compare cover clean clean-cache
 
+# Go as scripts/setup brought it, where the machine has none that is new enough; the same toolchain
+# for everything, linters included; no cgo, so that programs behave alike wherever they are built.
 cache := $(or $(SOPS_INITRD_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sops-initrd)
-# Go as scripts/setup brought it, where the machine has none that is new enough.
 export PATH := $(cache)/go/bin:$(PATH)
+export GOTOOLCHAIN ?= $(shell sed -n 's/^toolchain //p' go.mod)
+export CGO_ENABLED ?= 0
+# Where git refuses (somebody else's checkout) or there is none (a tarball), Go must not ask it.
+ifeq ($(shell git rev-parse --verify HEAD 2>/dev/null || echo none),none)
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+endif
 
 FUZZTIME ?= 5s
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+DEADCODE := golang.org/x/tools/cmd/deadcode@v0.47.0
+runner = go build -o build/runner ./internal/test/runner && exec build/runner
+# What runs on the machine of somebody who works from a Mac.
+administrator := ./cmd/sops-initrd ./cmd/ssh-to-age ./cmd/ssh-to-pgp
+# What parses bytes and sizes, and links none of sops's SDKs.
+core := ./initrd ./internal/atomicfile ./internal/bootmenu ./internal/manifest ./internal/pattern \
+  ./internal/record ./internal/sshkey
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
-
-setup: ## install Debian packages (root), fetch Go and a kernel, where they are missing
-	@scripts/setup
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
 
 build: ## the programs, into build/bin
+	@scripts/setup build
 	mkdir -p build/bin
 	go build -trimpath -o build/bin/ ./cmd/...
 
-test: setup ## everything: unit, script and differential tests, a short fuzz run, kernels in QEMU
-	@scripts/run-tests
+demo: ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
+	@scripts/setup demo
+	@echo "compiling the demo"; go build -o build/demo/demo ./vmtests/demo
+	@exec build/demo/demo $(if $(KEEP),-keep)
 
-unit: ## the Go tests that need neither QEMU nor anything installed
-	go test $$(go list ./... | grep -v /vmtests)
+test: export VMTESTS_ONE_KERNEL = 1
+test: ## unit, script and differential tests, kernels in QEMU (one kernel), a short fuzz run
+	@scripts/setup test
+	@FUZZTIME=$(FUZZTIME) $(runner) unit vm fuzz
+
+unit: ## the Go tests that need neither QEMU nor anything installed; ARGS for go test
+	@scripts/setup build
+	@$(runner) unit $(if $(ARGS),-- $(ARGS))
+
+race: ## packages with goroutines under the race detector (needs a C compiler)
+	@scripts/setup build
+	@CGO_ENABLED=1 $(runner) race
 
 fuzz: ## each fuzz target for FUZZTIME (5s)
-	@scripts/run-fuzz $(FUZZTIME)
+	@scripts/setup build
+	@FUZZTIME=$(FUZZTIME) $(runner) fuzz
 
-vm: setup ## the tests that boot kernels in QEMU
-	@scripts/run-vm-tests build/vmtests.json 40m
+vm: ## the tests that boot kernels in QEMU, on every kernel; VMTESTS_RUN=REGEXP for some
+	@scripts/setup all
+	@$(runner) vm $(if $(VMTESTS_RUN),-- -run '$(VMTESTS_RUN)')
 
 vm-all: export VMTESTS_ALL = 1
-vm-all: setup ## the same with every long case on every kernel; VMTEST_KERNEL=DIR boots one unpacked kernel package alone
-	@scripts/run-vm-tests build/vm-all.json 4h
+vm-all: export VMTESTS_TIMEOUT = 4h
+vm-all: vm ## the same with every long case; VMTEST_KERNEL=DIR boots one unpacked kernel alone
 
-demo: setup ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
-	@go run ./vmtests/demo $(if $(KEEP),-keep)
-
-lint: ## gofmt, vet, golangci-lint (pinned)
-	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [[ -z $$unformatted ]] || { echo "gofmt -w $$unformatted" >&2; exit 1; }
+lint: ## gofmt, vet, golangci-lint and deadcode (pinned)
+	@scripts/setup build
+	@unformatted=$$(gofmt -l $(filter-out build/ vendor/,$(wildcard */))); \
+	  [[ -z $$unformatted ]] || { echo "gofmt -w $$unformatted" >&2; exit 1; }
 	go vet ./...
 	go run $(GOLANGCI) run --allow-parallel-runners ./...
 
+cross: ## what other platforms compile: arm64, 32 bits (with tests), macOS
+	@scripts/setup build
+	GOARCH=arm64 go build ./...
+	GOARCH=386 go test -short $(core)
+	GOOS=darwin GOARCH=arm64 go vet $(administrator)
+
 slim: ## the small programs, and the full ones that they hand over to, into build/slim
+	@scripts/setup build
 	@scripts/slim build build/slim
 
-bench: setup ## whole programs beside other tools (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, RUNS=N, UPDATE=1 for docs/performance.md
-	@scripts/bench $(if $(BENCH_AGAINST),-against '$(BENCH_AGAINST)') $(if $(RUN),-run '$(RUN)') $(if $(RUNS),-runs '$(RUNS)') $(if $(UPDATE),-update docs/performance.md)
+check-slim: ## what the slim programs link, their size, and the tests with them
+	@scripts/setup build
+	@scripts/check-slim
 
-bench-compare: setup ## Go benchmarks and instruction counts of this tree beside BASE (the branch point, or the commit before)
+check-nix: ## what can be checked of the Nix files without building
+	@scripts/setup build
+	@scripts/check-nix
+
+bench: ## programs beside others (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, RUNS=N, UPDATE=1
+	@scripts/setup all
+	@scripts/bench $(if $(BENCH_AGAINST),-against '$(BENCH_AGAINST)') $(if $(RUN),-run '$(RUN)') \
+	  $(if $(RUNS),-runs '$(RUNS)') $(if $(UPDATE),-update docs/performance.md)
+
+bench-compare: ## Go benchmarks and instruction counts of this tree beside BASE (a commit)
+	@scripts/setup all
 	@scripts/bench-compare $(BASE)
 
 cover: ## coverage of the tests without QEMU, into build/cover.html
+	@scripts/setup build
 	mkdir -p build
 	go test -coverprofile build/cover.out $$(go list ./... | grep -v /vmtests)
 	go tool cover -html build/cover.out -o build/cover.html
 
-clean: ## what was built here; the cache of kernels stays
+clean: ## what was built here
 	rm -rf build result result-*
+
+clean-cache: ## the kernels, userlands and Go toolchain that were downloaded
+	rm -rf $(cache)

@@ -2,6 +2,8 @@ module github.com/sops-initrd/sops-initrd
 
 go 1.25.8
 
+toolchain go1.26.8
+
 require (
 	filippo.io/age v1.3.1
 	filippo.io/edwards25519 v1.2.0

@@ -36,6 +36,9 @@ func need(t *testing.T, programs ...string) {
 
 func testKernel(t *testing.T) vm.Kernel {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes long: without -short kernels boot")
+	}
 	k, err := vm.FindKernel()
 	if err == nil {
 		err = k.Available()
@@ -47,14 +50,15 @@ func testKernel(t *testing.T) vm.Kernel {
 	return k
 }
 
-// onKernels runs a test of what kernels do on each kernel that is wanted: Debian's of this release and testing's, testing's for
-// arm64, in long runs those of stable and its backports too; or on the one that VMTEST_KERNEL names, alone. all is false where a
+// onKernels runs a test of what kernels do on each kernel that is wanted: Debian's of this release,
+// with VMTESTS_ONE_KERNEL=1 that one alone; testing's, testing's for arm64, in long runs those of
+// stable and its backports too; or on the one that VMTEST_KERNEL names, alone. all is false where a
 // few cases are enough: on all but the first, in ordinary runs.
 func onKernels(t *testing.T, test func(t *testing.T, k vm.Kernel, all bool)) {
 	t.Helper()
 	first := testKernel(t)
 	t.Run(first.Version, func(t *testing.T) { test(t, first, true) })
-	if os.Getenv(vm.KernelEnv) != "" {
+	if os.Getenv(vm.KernelEnv) != "" || os.Getenv("VMTESTS_ONE_KERNEL") == "1" {
 		return
 	}
 	further := [][2]string{{"testing", "amd64"}, {"testing", "arm64"}}
@@ -72,7 +76,7 @@ func onKernels(t *testing.T, test func(t *testing.T, k vm.Kernel, all bool)) {
 		}
 		t.Run(name, func(t *testing.T) {
 			if err != nil {
-				unavailable(t, "%v (scripts/setup unpacks kernels, VMTESTS_ALL=1 scripts/setup all of them)", err)
+				unavailable(t, "%v (VMTESTS_ALL=1 scripts/setup all unpacks kernels)", err)
 			}
 			test(t, k, long())
 		})
