@@ -96,7 +96,12 @@ func (m moments) states(command []string) []string {
 		if err := os.MkdirAll(m.path("states"), 0o700); err != nil {
 			m.Fatal(err)
 		}
-		_ = exec.Command("cp", "-a", m.path("boot"), state).Run() // files come and go
+		if err := os.Mkdir(state, 0o700); err != nil {
+			m.Fatal(err)
+		}
+		// Files come and go.
+		_ = exec.Command("cp", "-a", m.path("boot"), state).Run()
+		_ = exec.Command("cp", "-a", m.path("state/installer-ran"), state).Run()
 		if m.signature() != now {
 			if err := os.RemoveAll(state); err != nil {
 				m.Fatal(err)
@@ -192,7 +197,7 @@ func TestInstallLoader_atEveryMoment(t *testing.T) {
 			}
 			for i, state := range states {
 				when := fmt.Sprintf("state %d of %d", i, len(states))
-				if out, err := exec.Command("sh", "-c", `rm -rf "$2" && cp -a "$1" "$2"`, "sh", state, m.path("boot")).CombinedOutput(); err != nil {
+				if out, err := exec.Command("sh", "-c", `cd "$2" && rm -rf boot state/installer-ran && cp -a "$1/boot" . && { [ ! -e "$1/installer-ran" ] || cp -a "$1/installer-ran" state; }`, "sh", state, m.dir).CombinedOutput(); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
 				m.check(when, false)

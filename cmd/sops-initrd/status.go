@@ -81,6 +81,9 @@ func printStatus(w io.Writer, s *bootloader.Status) error {
 			notes = fmt.Appendf(notes, "%s: could not be compared: %s\n", e.Title, e.Problem)
 		}
 	}
+	for _, odd := range s.Odd {
+		notes = fmt.Appendf(notes, "%s: could not be read: %s\n", odd.File, odd.Problem)
+	}
 	for _, name := range s.Leftovers {
 		notes = fmt.Appendf(notes, "%s: has secrets, but no entry loads it (--clean removes it)\n", name)
 	}

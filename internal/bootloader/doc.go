@@ -1,6 +1,11 @@
-// Package bootloader gives secrets to the boot entries of loaders whose installers know nothing of them, or fail to say when
-// it went wrong. It runs the installer as it is and looks after what it left behind.
+// Package bootloader knows boot loaders: what their menus look like, which secrets their entries
+// would boot with, and how to give secrets to entries whose installer knows nothing of them.
 //
-// Every generation is provisioned by its own appender, the program that its system names, so with its own manifest and the
-// tools of its time, as boot loaders with support do it.
+// Each loader is one file and one row of the table in loader.go. [Find] and [Read] read menus,
+// [Look] compares them with the systems that they boot, [Install] runs an installer as it is and
+// then adds the secrets.
+//
+// Every generation's image is made by that generation's own appender, the program that its system
+// names. So it has its own manifest and the tools of its time, as with loaders that call
+// appenders.
 package bootloader

@@ -8,70 +8,87 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
-// ownDir is where images of our own lie. The installers' directories are no place for them: what an installer did not put
-// there itself, it removes.
-func (o Options) ownDir() string { return filepath.Join(o.Boot, ownName) }
-
+// ownName is the directory for images of our own, below the boot directory. The installers'
+// directories are no place for them: what an installer did not put there itself, it removes.
 const ownName = "sops-initrd"
 
-// imageName is the name of a system's image. It is the system's own, so that no two systems ever share one.
-func imageName(s System) string { return s.Name() + "-initrd" }
+const imageSuffix = "-initrd"
 
-// ownImages gives every system with secrets an initrd of its own: a copy of the one its entry names, with its secrets behind
-// it. One initrd, not a second one beside the first, because U-Boot reads one only, and rEFInd, the kernel's EFI loader and systemd-boot
-// join several without padding. Where an entry's file has a name that cannot be changed, the secrets go into that file.
+// imageName is the name of a system's image. It has the name of the system, so that no two systems
+// ever share one.
+func imageName(s System) string { return s.Name() + imageSuffix }
+
+// ownImages gives every system with secrets an initrd of its own: a copy of the one that its entry
+// names, with its secrets behind it. It is one initrd, not a second one beside the first, because
+// U-Boot reads one only, and rEFInd, the kernel's EFI loader and systemd-boot join several without
+// padding. Where an entry's file has a fixed name, the secrets go into that file.
 //
-// The order is such that an entry never names a file that is not there: images first, then the menu, then what no entry
-// names any more is removed.
-func (o Options) ownImages(ctx context.Context, menu *bootmenu.Menu, fallback System, kept string) error {
-	made := make(map[string]string) // by toplevel
+// An entry never names a file that is not there: images come first, then the menu, then what no
+// entry names any more is removed.
+func ownImages(ctx context.Context, r *run, menu *Menu) error {
+	made := make(map[string]string) // by toplevel, below the boot directory
 	tried := make(map[string]bool)
 	initrds := make(map[int]string)
+	found := false // an entry of the default that the installer wrote
 	var faults []error
 	for i, e := range menu.Entries {
 		s := Open(e.Toplevel)
-		if s.Appender == "" || len(e.Initrds) == 0 {
+		if s.Appender == "" || len(e.Initrds) == 0 || !r.wrote(e) {
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(faults, err)...)
+		}
+		found = found || s.Toplevel == r.fallback.Toplevel
 		if e.InPlace {
 			if !tried[e.Initrds[0]] {
 				tried[e.Initrds[0]] = true
-				faults = append(faults, o.report(s, fallback, o.inPlace(ctx, s, fallback, e.Initrds[0], kept)))
+				faults = append(faults, r.report(s, r.inPlace(ctx, s, e)))
 			}
 			continue
 		}
 		if !tried[s.Toplevel] {
 			tried[s.Toplevel] = true
-			image, err := o.ownImage(ctx, s, e.Initrds[len(e.Initrds)-1])
-			faults = append(faults, o.report(s, fallback, err))
+			image, err := r.ownImage(ctx, s, e)
+			faults = append(faults, r.report(s, err))
 			made[s.Toplevel] = image
 		}
 		if image := made[s.Toplevel]; image != "" {
 			initrds[i] = image
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(append(faults, err)...)
+	}
+	if !found && r.fallback.Appender != "" {
+		faults = append(faults, fmt.Errorf("system %s: the installer wrote no entry for it in %s",
+			r.fallback.Toplevel, r.boot))
+	}
 	if err := menu.SetInitrds(initrds); err != nil {
 		return errors.Join(append(faults, err)...)
 	}
-	named, err := o.forget(menu)
+	named, err := r.forget(menu)
 	if err == nil {
-		err = o.removeOthers(named)
+		err = r.removeOthers(named)
 	}
 	return errors.Join(append(faults, err)...)
 }
 
-// forget removes records of systems that are gone, and says which files the entries name that remain.
-func (o Options) forget(menu *bootmenu.Menu) (named map[string]bool, err error) {
-	named = make(map[string]bool)
+// forget removes records of systems that are gone, and says which files the entries name that
+// remain.
+func (r *run) forget(menu *Menu) (*files, error) {
+	named := newFiles()
+	for _, f := range menu.foreign {
+		named.add(f)
+	}
 	for _, e := range menu.Entries {
 		if Open(e.Toplevel).Gone() {
 			gone, err := menu.Forget(e)
@@ -83,59 +100,85 @@ func (o Options) forget(menu *bootmenu.Menu) (named map[string]bool, err error) 
 			}
 		}
 		for _, i := range e.Initrds {
-			named[canonical(i)] = true
+			named.add(i)
 		}
 	}
 	return named, nil
 }
 
-// ownImage makes the image of a system below our own directory.
-func (o Options) ownImage(ctx context.Context, s System, base string) (string, error) {
-	if err := os.MkdirAll(o.ownDir(), 0o700); err != nil {
+// makeOwnDir makes our own directory. A link in its place leads elsewhere, and is not followed.
+func (r *run) makeOwnDir() error {
+	own := r.dir.host(ownName)
+	if err := os.Mkdir(own, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(own)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is %s, not a directory: it is not used", own, describe(info.Mode()))
+	}
+	return err
+}
+
+// ownImage makes the image of a system in our own directory, and says its name below the boot
+// directory.
+func (r *run) ownImage(ctx context.Context, s System, e Entry) (string, error) {
+	if err := r.makeOwnDir(); err != nil {
 		return "", err
 	}
-	target := filepath.Join(o.ownDir(), imageName(s))
-	if canonical(base) == canonical(target) { // the menu was not written anew
-		base = s.initrd()
+	name := path.Join(ownName, imageName(s))
+	base, target := s.initrd(), r.dir.host(name)
+	if e.Initrds[len(e.Initrds)-1] != target { // else the entry was not written anew
+		var err error
+		if base, err = r.place(e); err != nil {
+			return "", err
+		}
 	}
-	ok, err := o.image(ctx, s, base, target)
+	if _, err := r.dir.ours(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	ok, err := r.image(ctx, s, base, target)
 	if !ok {
 		return "", err
 	}
-	return target, err
+	return name, err
 }
 
-// inPlace puts a system's secrets into the file that its entry loads. kept is a copy of the default's image that was whole before the
-// installer ran, if its secrets cannot be made again.
-func (o Options) inPlace(ctx context.Context, s, fallback System, file, kept string) error {
+// inPlace puts a system's secrets into the file that its entry loads.
+func (r *run) inPlace(ctx context.Context, s System, e Entry) error {
+	file, err := r.place(e)
+	if err != nil {
+		return err
+	}
 	if err := removeTemps(file); err != nil {
 		return err
 	}
-	if kept != "" && s.Toplevel == fallback.Toplevel {
-		o.Hook.Warn(fmt.Sprintf("system %s: its initrd secrets cannot be made any more; the image that was there before is kept", s.Toplevel))
-		return copyOver(kept, file)
+	if r.kept != "" && s.Toplevel == r.fallback.Toplevel {
+		r.Hook.Warn(fmt.Sprintf("system %s: its initrd secrets cannot be made any more; the image that was there before is kept",
+			s.Toplevel))
+		return copyOver(r.kept, file)
 	}
 	if s.Manifest == "" {
-		_, err := o.image(ctx, s, s.initrd(), file)
+		_, err := r.image(ctx, s, s.initrd(), file)
 		return err
 	}
-	// Our own appender knows the pristine initrd, and changes a file as a whole. A file that is not there would become one without initrd.
-	if _, err := os.Stat(file); err != nil {
-		return err
-	}
-	err := o.runAppender(ctx, s, file)
-	if err != nil && o.isWhole(file) {
+	// Our own appender knows the pristine initrd, and changes a file as a whole.
+	err = r.runAppender(ctx, s, file)
+	switch {
+	case !r.isWhole(file):
+		*r.lacking = *r.lacking || !wantsNone(s) // there may have been no key yet
+	case err != nil:
 		err = fmt.Errorf("kept its earlier image: %w", err)
 	}
 	return err
 }
 
-// image makes the image of a system under a name of its own, or says that an earlier one is as good: there is one of that name, which holds
-// the secrets of that system, as long as it is whole. Otherwise what is there stays, and ok is false.
-func (o Options) image(ctx context.Context, s System, base, target string) (ok bool, err error) {
-	whole := o.isWhole(target)
-	if whole && s.Manifest != "" { // our own appender changes an image as a whole, or not at all when nothing is new
-		if err := o.runAppender(ctx, s, target); err != nil {
+// image makes the image of a system under a name of its own, or says that an earlier one is as
+// good: one of that name holds the secrets of that system, as long as it is whole. Otherwise what
+// is there stays, and ok is false.
+func (r *run) image(ctx context.Context, s System, base, target string) (ok bool, err error) {
+	whole := r.isWhole(target)
+	if whole && s.Manifest != "" { // our own appender changes an image as a whole, or not at all
+		if err := r.runAppender(ctx, s, target); err != nil {
 			return true, fmt.Errorf("kept its earlier image: %w", err)
 		}
 		return true, nil
@@ -143,7 +186,7 @@ func (o Options) image(ctx context.Context, s System, base, target string) (ok b
 	temp := tempName(target)
 	err = copyFile(base, temp)
 	if err == nil {
-		err = o.runAppender(ctx, s, temp)
+		err = r.runAppender(ctx, s, temp)
 	}
 	if err == nil {
 		err = replace(temp, target)
@@ -160,24 +203,13 @@ func (o Options) image(ctx context.Context, s System, base, target string) (ok b
 	return false, err
 }
 
-func (o Options) isWhole(image string) bool {
-	state, _, err := initrdsecrets.Verify("", image, o.Hook)
+func (r *run) isWhole(image string) bool {
+	state, _, err := initrdsecrets.Verify("", image, r.Hook)
 	return err == nil && state == initrdsecrets.Whole
 }
 
-func (o Options) runAppender(ctx context.Context, s System, image string) error {
-	if err := trusted(s.Appender); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, s.Appender, image) //nolint:gosec // the program that the system names
-	cmd.Stderr = o.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("its initrd secrets could not be made: %w", err)
-	}
-	return nil
-}
-
-// tempName is a name in the same directory: on FAT, a file that moves between directories can have both names after a power cut.
+// tempName is a name in the same directory: on FAT, a file that moves between directories can have
+// both names after a power cut.
 func tempName(target string) string { return target + rand.Text()[:tempRandom] + tempSuffix }
 
 const (
@@ -199,7 +231,8 @@ func removeTemps(target string) error {
 	}
 	var faults []error
 	for _, f := range files {
-		if end, ok := strings.CutPrefix(f.Name(), name); ok && tempEnd().MatchString(end) && f.Type().IsRegular() {
+		end, ok := strings.CutPrefix(f.Name(), name)
+		if ok && tempEnd().MatchString(end) && f.Type().IsRegular() {
 			faults = append(faults, os.Remove(filepath.Join(dir, f.Name())))
 		}
 	}
@@ -221,8 +254,8 @@ func copyOver(from, to string) error {
 	return err
 }
 
-// replace puts a file in another's place. What is there after a power cut is one of the two: the appender has synced the new one, and
-// the sync behind the rename is for vfat (package atomicfile).
+// replace puts a file in another's place. What is there after a power cut is one of the two: the
+// appender has synced the new one, and the sync after the rename is for vfat (package atomicfile).
 func replace(temp, target string) error {
 	f, err := os.Open(temp)
 	if err != nil {
@@ -245,33 +278,61 @@ func replace(temp, target string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// removeOthers removes the files of our own directory that no entry names.
-func (o Options) removeOthers(named map[string]bool) error {
-	files, err := os.ReadDir(o.ownDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+// removeOthers removes the images of our own directory that no entry names. What is not recognised
+// as an image of ours is somebody else's and stays.
+func (r *run) removeOthers(named *files) error {
+	found, err := r.dir.readDir(ownName)
 	if err != nil {
 		return err
 	}
 	var faults []error
-	for _, f := range files {
-		if name := filepath.Join(o.ownDir(), f.Name()); f.Type().IsRegular() && !named[canonical(name)] {
+	for _, f := range found {
+		name := r.dir.host(path.Join(ownName, f.Name()))
+		if f.Type().IsRegular() && !named.has(name) && isOwnImage(name) {
 			faults = append(faults, os.Remove(name))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// canonical is the one name of a file, by which names from menus and from directories are compared.
-func canonical(name string) string {
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real
+// isOwnImage says whether a file of our own directory has a name and content that we give to
+// images, whole or half copied.
+func isOwnImage(file string) bool {
+	name := filepath.Base(file)
+	if i := len(name) - tempRandom - len(tempSuffix); i > 0 && tempEnd().MatchString(name[i:]) {
+		name = name[:i]
 	}
-	if abs, err := filepath.Abs(name); err == nil {
-		name = abs
+	if _, err := initrdsecrets.Find(file); err == nil {
+		return true
 	}
-	return name
+	return strings.HasSuffix(name, imageSuffix) && isArchive(file)
+}
+
+// isArchive says whether a file is empty or begins as the kernel wants an initrd to begin
+// (lib/decompress.c, init/initramfs.c).
+func isArchive(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // only read from
+	head := make([]byte, 6)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return false
+	}
+	if n == 0 {
+		return true
+	}
+	for _, magic := range []string{
+		"070701", "070702", "\x1f\x8b", "BZh", "\x5d\x00", "\xfd7zXZ", "\x89LZO", "\x02\x21\x4c\x18",
+		"\x28\xb5\x2f\xfd", "\x00\x00\x00\x00",
+	} {
+		if strings.HasPrefix(string(head[:n]), magic) {
+			return true
+		}
+	}
+	return false
 }
 
 func copyFile(from, to string) error {

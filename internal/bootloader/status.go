@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
-	"strings"
 
-	"github.com/sops-initrd/sops-initrd/initrd"
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
@@ -24,13 +21,14 @@ const (
 
 // EntryStatus is what an installed loader would boot, and with which secrets.
 type EntryStatus struct {
-	Loader bootmenu.Kind `json:"loader"`
-	Title  string        `json:"title"`
-	System string        `json:"system"`
+	Loader Kind   `json:"loader"`
+	Title  string `json:"title"`
+	System string `json:"system"`
 	// Image is the initrd that has the secrets, or the last one where none has.
 	Image string              `json:"image"`
 	State initrdsecrets.State `json:"state"`
-	// Compared says that the secrets were compared with the system's manifest; without it only their wholeness is known.
+	// Compared says that the secrets were compared with the system's manifest; without it only
+	// their wholeness is known.
 	Compared bool `json:"compared"`
 	// Problem says why they could not be compared.
 	Problem string `json:"problem,omitempty"`
@@ -43,65 +41,119 @@ type EntryStatus struct {
 // Status is what is installed.
 type Status struct {
 	Entries []EntryStatus `json:"entries"`
+	// Odd are files of menus, and entries, that could not be read.
+	Odd []OddFile `json:"odd"`
 	// Leftovers are files with secrets that no entry loads.
 	Leftovers []string `json:"leftovers"`
 }
 
-// Lacks says whether anything that can be booted lacks its secrets.
-func (s *Status) Lacks() bool {
-	return slices.ContainsFunc(s.Entries, func(e EntryStatus) bool { return e.Lacks })
+// OddFile is something that could not be read, and why.
+type OddFile struct {
+	File    string `json:"file"`
+	Problem string `json:"problem"`
+	// nothing says that no loader could boot it.
+	nothing bool
 }
 
-// Look reads the menus of all loaders in boot directories and compares the images of their entries with the systems' manifests. It
-// needs no key.
-//
-// variables is where those of the firmware are, which can start a kernel of the first boot directory.
+func oddFile(name string, err error) OddFile {
+	return OddFile{name, err.Error(), errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoRegular)}
+}
+
+// Lacks says whether anything that can be booted lacks its secrets, or may do so.
+func (s *Status) Lacks() bool {
+	return slices.ContainsFunc(s.Odd, func(o OddFile) bool { return !o.nothing }) || slices.ContainsFunc(s.Entries, func(e EntryStatus) bool { return e.Lacks })
+}
+
+// Look reads the menus of all loaders in boot directories and compares the images of their entries
+// with the systems' manifests. It needs no key. variables is where those of the firmware are,
+// which can start a kernel of the first boot directory.
 func Look(boots []string, variables string, o initrdsecrets.Options) (*Status, error) {
-	status := &Status{Entries: []EntryStatus{}, Leftovers: []string{}}
-	used, dirs := make(map[string]bool), make(map[string]bool)
+	s := &Status{Entries: []EntryStatus{}, Odd: []OddFile{}, Leftovers: []string{}}
 	for n, boot := range boots {
-		dirs[canonical(filepath.Join(boot, ownName))] = true
-		menus, err := bootmenu.Find(boot)
-		if err != nil {
+		if n > 0 {
+			variables = ""
+		}
+		if err := s.look(boot, variables, o); err != nil {
 			return nil, err
 		}
-		if n == 0 {
-			firmware := &bootmenu.Menu{Kind: bootmenu.EFIStub, Boot: boot}
-			if err := firmware.AddVariables(variables); err != nil && !errors.Is(err, fs.ErrPermission) {
-				return nil, err
-			}
-			menus = append(menus, firmware)
-		}
-		for _, m := range menus {
-			for _, e := range m.Entries {
-				s, err := look(m.Kind, e, o)
-				if err != nil {
-					return nil, fmt.Errorf("entry %q of %s: %w", e.Title, m.Kind, err)
-				}
-				status.Entries = append(status.Entries, s)
-				for _, i := range e.Initrds {
-					used[canonical(i)], dirs[canonical(filepath.Dir(i))] = true, true
-				}
-			}
-		}
 	}
-	var err error
-	status.Leftovers, err = leftovers(dirs, used)
-	return status, err
+	slices.Sort(s.Leftovers)
+	s.Leftovers = slices.Compact(s.Leftovers)
+	return s, nil
 }
 
-func look(kind bootmenu.Kind, e bootmenu.Entry, o initrdsecrets.Options) (EntryStatus, error) {
+func (s *Status) look(boot, variables string, o initrdsecrets.Options) error {
+	d, err := OpenDir(boot)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }() // only read from
+	menus, err := Find(d)
+	if err != nil {
+		return err
+	}
+	for _, l := range table() {
+		if l.firmware == nil || variables == "" {
+			continue
+		}
+		m := &Menu{Kind: l.kind, dir: d}
+		if err := l.firmware(m, variables); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+		menus = append(menus, m)
+	}
+	used, dirs := newFiles(), map[string]bool{ownName: true}
+	for _, m := range menus {
+		for _, e := range m.Entries {
+			status, err := look(m, e, o)
+			if err != nil {
+				s.Odd = append(s.Odd, oddFile(fmt.Sprintf("entry %q of %s", e.Title, m.Kind), err))
+			} else {
+				s.Entries = append(s.Entries, status)
+			}
+			for _, i := range e.Initrds {
+				used.add(i)
+				if rel, ok := d.below(i); ok {
+					dirs[path.Dir(rel)] = true
+				}
+			}
+		}
+		for _, i := range m.foreign {
+			used.add(i)
+		}
+		for _, odd := range m.Odd {
+			s.Odd = append(s.Odd, oddFile(odd.File, odd.Err))
+		}
+	}
+	for dir := range dirs {
+		found, err := d.leftovers(dir, used)
+		if err != nil {
+			return err
+		}
+		s.Leftovers = append(s.Leftovers, found...)
+	}
+	return nil
+}
+
+func look(m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
 	system := Open(e.Toplevel)
-	s := EntryStatus{Loader: kind, Title: e.Title, System: system.Toplevel, State: initrdsecrets.Missing, Compared: system.Manifest != ""}
+	s := EntryStatus{Loader: m.Kind, Title: e.Title, System: system.Toplevel, State: initrdsecrets.Missing, Compared: system.Manifest != ""}
 	wanted := system.Appender != ""
 	for _, image := range slices.Backward(e.Initrds) {
 		if s.Image == "" {
 			s.Image = image
 		}
-		state, wants, err := verify(system.Manifest, image, e.Embedded, o)
+		info, err := os.Stat(image)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a file that is not there has no secrets
 		}
+		if err == nil && !info.Mode().IsRegular() {
+			err = &fs.PathError{Op: "open", Path: image, Err: errNoRegular}
+		}
+		if err != nil {
+			return s, err
+		}
+		state, wants, err := verify(system.Manifest, image, e.Embedded, o)
 		if err != nil { // the manifest cannot be compared with: a file of the host that it names is gone, for example
 			s.Problem, s.Compared = err.Error(), false
 			if state, wants, err = verify("", image, e.Embedded, o); err != nil {
@@ -136,7 +188,7 @@ func verify(manifest, image string, embedded bool, o initrdsecrets.Options) (ini
 	if !embedded {
 		return initrdsecrets.Verify(manifest, image, o)
 	}
-	r, size, closer, err := bootmenu.EmbeddedInitrd(image)
+	r, size, closer, err := EmbeddedInitrd(image)
 	if err != nil {
 		return "", false, err
 	}
@@ -144,33 +196,25 @@ func verify(manifest, image string, embedded bool, o initrdsecrets.Options) (ini
 	return initrdsecrets.VerifyReader(manifest, r, size, o)
 }
 
-// leftovers are the files of these directories that end in a segment of ours and that nothing loads.
-func leftovers(dirs, used map[string]bool) ([]string, error) {
+// leftovers are the files of a directory that end in a segment of ours and that nothing loads. A
+// directory that is reached through a link is not looked into: what is found may be removed.
+func (d *Dir) leftovers(dir string, used *files) ([]string, error) {
 	found := []string{}
-	for dir := range dirs {
-		files, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
+	files, err := d.readDir(dir)
+	if err != nil {
+		return nil, nil //nolint:nilerr // a link, or no directory: nothing of ours
+	}
+	for _, f := range files {
+		name := d.host(path.Join(dir, f.Name()))
+		// limine loads a second copy, and its installer keeps the first.
+		second := d.host(path.Join(dir, path.Base(dir)+"-"+f.Name()))
+		if !f.Type().IsRegular() || used.has(name) || used.has(second) {
 			continue
 		}
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range files {
-			name := filepath.Join(dir, f.Name())
-			// limine loads a second copy, and its installer keeps the first.
-			if !f.Type().IsRegular() || used[canonical(name)] || used[filepath.Join(dir, filepath.Base(dir)+"-"+f.Name())] {
-				continue
-			}
-			_, err := initrdsecrets.Find(name)
-			switch {
-			case err == nil:
-				found = append(found, name)
-			case !errors.Is(err, initrd.ErrNoSegment) && !errors.Is(err, fs.ErrNotExist):
-				return nil, err
-			}
+		if _, err := initrdsecrets.Find(name); err == nil {
+			found = append(found, name)
 		}
 	}
-	slices.SortFunc(found, strings.Compare)
 	return found, nil
 }
 

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The names that NixOS and this project's module use in a system and in the package of its appender.
+// The names that NixOS and this project's module use in a system and in the package of its
+// appender.
 const (
 	appenderName = "append-initrd-secrets"
 	manifestName = "manifest.json"
@@ -37,13 +38,14 @@ func (s System) initrd() string { return filepath.Join(s.Toplevel, "initrd") }
 
 // Open finds what belongs to a system.
 func Open(toplevel string) System {
-	s := System{Toplevel: canonical(toplevel)}
+	s := System{Toplevel: absolute(toplevel)}
 	appender, err := filepath.EvalSymlinks(filepath.Join(s.Toplevel, appenderName))
 	if err != nil {
 		return s
 	}
 	s.Appender = appender
-	// The link in a system points to PACKAGE/bin/append-initrd-secrets, or to PACKAGE in some versions.
+	// The link in a system points to PACKAGE/bin/append-initrd-secrets, or to PACKAGE in some
+	// versions.
 	for _, dir := range []string{filepath.Dir(filepath.Dir(appender)), filepath.Dir(appender)} {
 		manifest := filepath.Join(dir, manifestName)
 		if info, err := os.Stat(manifest); err == nil && info.Mode().IsRegular() {
@@ -54,8 +56,18 @@ func Open(toplevel string) System {
 	return s
 }
 
-// trusted makes sure that nobody but root, or this user, can have written a program or put it where it is. Which systems there are is
-// read from a menu on the boot partition, which others may be able to write; what is run as root must not be theirs.
+// absolute is the one name of a file: from the root, without links.
+func absolute(name string) string {
+	name = real(name)
+	if abs, err := filepath.Abs(name); err == nil {
+		name = abs
+	}
+	return name
+}
+
+// trusted makes sure that nobody but root, or this user, can have written a program or put it
+// where it is. Which systems there are is read from a menu on the boot partition, which others may
+// be able to write; what is run as root must not be theirs.
 func trusted(program string) error {
 	for name := program; ; name = filepath.Dir(name) {
 		var st unix.Stat_t

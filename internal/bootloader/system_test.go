@@ -77,11 +77,12 @@ func TestTrusted(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
+	r := &run{dir: openDir(t, dir)}
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	if err := os.WriteFile(second, []byte("old"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := refresh(first, second); err != nil {
+	if err := r.refresh(first, second); err != nil {
 		t.Errorf("without a first copy: %v", err)
 	}
 	if err := os.WriteFile(first, []byte("new"), 0o600); err != nil {
@@ -92,7 +93,7 @@ func TestRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time there is nothing to do
-		if err := refresh(first, second); err != nil {
+		if err := r.refresh(first, second); err != nil {
 			t.Fatal(err)
 		}
 	}

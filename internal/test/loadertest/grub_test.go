@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
 // GRUB re-enacts install-grub.pl: a second initrd, from a name that does not exist yet.
@@ -25,7 +25,7 @@ func (GRUB) Joined(initrds [][]byte) []byte { return padded(initrds) }
 func (GRUB) config(w *World) string { return filepath.Join(w.Boot, "grub", "grub.cfg") }
 
 // Entry reads the menu.
-func (GRUB) Entry(w *World, g *Generation) (Entry, error) { return entryOf(bootmenu.GRUB, w, g) }
+func (GRUB) Entry(w *World, g *Generation) (Entry, error) { return entryOf(bootloader.GRUB, w, g) }
 
 // Install makes the entries of the default, then those of all generations, newest first, then removes what is left over.
 func (l GRUB) Install(w *World) error {

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
 // Lanzaboote re-enacts lzbt: content-addressed files, and a stub per generation that pins the initrd's hash.
@@ -27,7 +27,7 @@ func (Lanzaboote) stub(w *World, g *Generation) string {
 
 // Entry reads the stub, which refuses an initrd that is not what it was signed with.
 func (l Lanzaboote) Entry(w *World, g *Generation) (Entry, error) {
-	e, err := entryOf(bootmenu.Lanzaboote, w, g)
+	e, err := entryOf(bootloader.Lanzaboote, w, g)
 	if err != nil {
 		return e, err
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
 // Limine re-enacts limine-install.py: a second module, made in TMPDIR, copied twice; files are checked against sums.
@@ -44,7 +44,7 @@ func (Limine) Kernels(w *World) string { return filepath.Join(w.Boot, "limine", 
 
 // Entry reads the menu; a file that is not what its sum says is refused.
 func (l Limine) Entry(w *World, g *Generation) (Entry, error) {
-	e, err := entryOf(bootmenu.Limine, w, g)
+	e, err := entryOf(bootloader.Limine, w, g)
 	if err != nil {
 		return e, err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
 // Loader is the re-enactment of a boot loader's installer and of how the loader reads what it installed.
@@ -137,8 +137,13 @@ func (w *World) bootPath(name string) string {
 func (g *Generation) parameters() string { return "init=" + g.Toplevel + "/init loglevel=4" }
 
 // entryOf finds a generation's entry in the installed menu.
-func entryOf(kind bootmenu.Kind, w *World, g *Generation) (Entry, error) {
-	m, err := bootmenu.Read(kind, w.Boot)
+func entryOf(kind bootloader.Kind, w *World, g *Generation) (Entry, error) {
+	d, err := bootloader.OpenDir(w.Boot)
+	if err != nil {
+		return Entry{}, errNoEntry
+	}
+	defer d.Close()
+	m, err := bootloader.Read(kind, d)
 	if err != nil {
 		return Entry{}, errNoEntry
 	}

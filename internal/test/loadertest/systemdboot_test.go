@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sops-initrd/sops-initrd/internal/bootmenu"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
 // systemdBoot is what both builders of systemd-boot have in common: entries of the Boot Loader Specification.
@@ -23,7 +23,7 @@ func (s systemdBoot) writeEntry(w *World, g *Generation, initrd string) error {
 
 // Entry reads a generation's entry.
 func (systemdBoot) Entry(w *World, g *Generation) (Entry, error) {
-	return entryOf(bootmenu.SystemdBoot, w, g)
+	return entryOf(bootloader.SystemdBoot, w, g)
 }
 
 // Joined is for one initrd only.

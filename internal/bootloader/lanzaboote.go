@@ -1,26 +1,37 @@
-package bootmenu
+package bootloader
 
 import (
 	"debug/pe"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 )
 
-// maxSection bounds the sections with texts.
+// maxSection bounds the sections with texts. The kernel takes at most 2 kB of parameters on most
+// platforms, and none takes 64 kB.
 const maxSection = 64 << 10
 
-// image reads the entry that a stub of lanzaboote or a unified kernel image is. A stub names its initrd in a section
-// (lanzaboote, rust/tool/shared/src/pe.rs: .initrd, earlier .initrdp); a unified kernel image has it in the section .initrd.
-func (m *Menu) image(file string) ([]Entry, error) {
-	f, err := pe.Open(file)
+// lanzaboote is what systemd-boot finds in EFI/Linux: stubs of lanzaboote and unified kernel
+// images. A stub names its initrd in a section (lanzaboote, rust/tool/shared/src/pe.rs: .initrd,
+// earlier .initrdp). A unified kernel image has it in the section .initrd.
+func lanzaboote() loader {
+	return loader{
+		kind:    Lanzaboote,
+		nothing: installsItself,
+		files:   []string{"EFI/Linux/*.efi"},
+		read:    readImage,
+	}
+}
+
+func readImage(m *Menu, file string, r *os.File) ([]Entry, error) {
+	f, err := pe.NewFile(r)
 	if err != nil {
 		return nil, nil //nolint:nilerr // not a PE image, so nothing that could be booted
 	}
-	defer func() { _ = f.Close() }() // only read from
-	cmdline, err := text(f, ".cmdline")
+	cmdline, err := sectionText(f, ".cmdline")
 	if err != nil {
 		return nil, err
 	}
@@ -28,24 +39,25 @@ func (m *Menu) image(file string) ([]Entry, error) {
 	if init == nil {
 		return nil, nil
 	}
-	e := Entry{Title: strings.TrimSuffix(path.Base(file), ".efi"), Toplevel: init[1], file: file, line: -1}
+	e := Entry{
+		Title: strings.TrimSuffix(path.Base(file), ".efi"), Toplevel: init[1],
+		file: file, line: unchangeable,
+	}
 	for _, section := range []string{".initrdp", ".initrd"} {
 		s := f.Section(section)
 		if s == nil {
 			continue
 		}
+		e.Initrds, e.Embedded = []string{m.dir.host(file)}, true
 		if s.Size > maxSection {
-			e.Initrds, e.Embedded = []string{file}, true
 			break
 		}
-		name, err := text(f, section)
+		name, err := sectionText(f, section)
 		if err != nil {
 			return nil, err
 		}
 		if strings.HasPrefix(name, `\`) || strings.HasPrefix(name, "/") {
-			e.Initrds = []string{m.host(file, name)}
-		} else {
-			e.Initrds, e.Embedded = []string{file}, true
+			e.Initrds, e.Embedded = []string{m.host(file, name)}, false
 		}
 		break
 	}
@@ -69,13 +81,13 @@ func EmbeddedInitrd(file string) (r io.ReaderAt, size int64, closer io.Closer, e
 	return s.ReaderAt, size, f, nil
 }
 
-func text(f *pe.File, section string) (string, error) {
+func sectionText(f *pe.File, section string) (string, error) {
 	s := f.Section(section)
 	if s == nil {
 		return "", nil
 	}
 	if s.Size > maxSection {
-		return "", fmt.Errorf("section %s has %d bytes", section, s.Size)
+		return "", fmt.Errorf("section %s has %d bytes, more than %d", section, s.Size, maxSection)
 	}
 	data, err := s.Data()
 	return strings.TrimRight(string(data), "\x00"), err

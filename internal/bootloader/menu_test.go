@@ -1,4 +1,4 @@
-package bootmenu
+package bootloader
 
 import (
 	"bytes"
@@ -123,15 +123,23 @@ type seen struct {
 	Initrds         []string
 }
 
+// openDir opens a boot directory until the end of the test.
+func openDir(t *testing.T, dir string) *Dir {
+	t.Helper()
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
 func entries(t *testing.T, m *Menu) (all []seen) {
 	t.Helper()
 	for _, e := range m.Entries {
 		s := seen{Title: e.Title, Toplevel: e.Toplevel}
 		for _, i := range e.Initrds {
-			if rest, ok := strings.CutPrefix(i, "../"); ok { // a record of the test names no absolute path
-				i = filepath.Join(m.Boot, rest)
-			}
-			rel, err := filepath.Rel(m.Boot, i)
+			rel, err := filepath.Rel(m.dir.path, i)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -212,14 +220,14 @@ func TestRead(t *testing.T) {
 		t.Run(string(c.kind), func(t *testing.T) {
 			t.Parallel()
 			dir := boot(t, c.files)
-			m, err := Read(c.kind, dir)
+			m, err := Read(c.kind, openDir(t, dir))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(c.want, entries(t, m)); d != "" {
 				t.Errorf("-want +got:\n%s", d)
 			}
-			all, err := Find(dir)
+			all, err := Find(openDir(t, dir))
 			if err != nil || len(all) != 1 || all[0].Kind != c.kind {
 				t.Errorf("Find: %d menus, %v; want this one", len(all), err)
 			}
@@ -229,7 +237,7 @@ func TestRead(t *testing.T) {
 
 func TestRead_nothing(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir := openDir(t, t.TempDir())
 	for _, kind := range Kinds() {
 		if _, err := Read(kind, dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", kind, err)
@@ -272,11 +280,11 @@ func TestSetInitrds(t *testing.T) {
 		t.Run(string(c.kind), func(t *testing.T) {
 			t.Parallel()
 			dir := boot(t, map[string]string{c.file: c.content})
-			m, err := Read(c.kind, dir)
+			m, err := Read(c.kind, openDir(t, dir))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := m.SetInitrds(map[int]string{c.entry: filepath.Join(dir, "sops-initrd", "x-initrd")}); err != nil {
+			if err := m.SetInitrds(map[int]string{c.entry: "sops-initrd/x-initrd"}); err != nil {
 				t.Fatal(err)
 			}
 			got, err := os.ReadFile(filepath.Join(dir, c.file))
@@ -289,7 +297,7 @@ func TestSetInitrds(t *testing.T) {
 			if info, err := os.Stat(filepath.Join(dir, c.file)); err != nil || info.Mode().Perm() != 0o640 {
 				t.Errorf("mode %v, %v; want it as it was", info.Mode(), err)
 			}
-			again, err := Read(c.kind, dir)
+			again, err := Read(c.kind, openDir(t, dir))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -301,11 +309,11 @@ func TestSetInitrds(t *testing.T) {
 	t.Run("a menu whose entries have several", func(t *testing.T) {
 		t.Parallel()
 		dir := boot(t, map[string]string{"grub/grub.cfg": grubConfig})
-		m, err := Read(GRUB, dir)
+		m, err := Read(GRUB, openDir(t, dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.SetInitrds(map[int]string{0: filepath.Join(dir, "x")}); err == nil {
+		if err := m.SetInitrds(map[int]string{0: "x"}); err == nil {
 			t.Error("was changed")
 		}
 	})
@@ -323,7 +331,7 @@ func TestRead_badList(t *testing.T) {
 		{"no image", `{"version": 1, "entries": [{"system": "/x"}]}`, "has no image"},
 		{"outside", `{"version": 1, "entries": [{"system": "/x", "image": "../i"}]}`, "is not below"},
 		{"in the store", `{"version": 1, "entries": [{"system": "/x", "image": "/nix/store/i"}]}`, "is not below"},
-		{"through a link", `{"version": 1, "entries": [{"system": "/x", "image": "link/passwd"}]}`, "which is not below"},
+		{"through a link", `{"version": 1, "entries": [{"system": "/x", "image": "link/passwd"}]}`, "not a directory"},
 		{"shared", `{"version": 1, "entries": [{"system": "/x", "image": "i"}, {"system": "/y", "image": "./i"}]}`, "every system needs one of its own"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -332,8 +340,9 @@ func TestRead_badList(t *testing.T) {
 			if err := os.Symlink("/etc", filepath.Join(dir, "link")); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Read(Listed, dir); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, want %q", err, c.want)
+			m, err := Read(Listed, openDir(t, dir))
+			if err != nil || len(m.Entries) > 0 || len(m.Odd) != 1 || !strings.Contains(m.Odd[0].Err.Error(), c.want) {
+				t.Errorf("%+v, %v; want %q", m, err, c.want)
 			}
 		})
 	}
@@ -372,7 +381,8 @@ func image(t *testing.T, sections map[string]string) string {
 	return b.String()
 }
 
-// variable is a boot entry of the firmware, as efivarfs shows it. Its device path is only the end of one.
+// variable is a boot entry of the firmware, as efivarfs shows it. Its device path is only the end
+// of one.
 func variable(description, parameters string) string {
 	b := []byte("\x07\x00\x00\x00\x01\x00\x00\x00\x04\x00")
 	for _, unit := range utf16.Encode([]rune(description + "\x00")) {
@@ -401,8 +411,8 @@ func TestAddVariables(t *testing.T) {
 		"Boot0002-another-vendor": variable("x", "init=/nix/store/fff/init"),
 	})
 	dir := t.TempDir()
-	m := &Menu{Kind: EFIStub, Boot: dir}
-	if err := m.AddVariables(vars); err != nil {
+	m := &Menu{Kind: EFIStub, dir: openDir(t, dir)}
+	if err := m.addVariables(vars); err != nil {
 		t.Fatal(err)
 	}
 	var titles []string
@@ -412,7 +422,7 @@ func TestAddVariables(t *testing.T) {
 	if d := cmp.Diff([]string{"NixOS 7 Generation /nix/store/ccc", "NixOS 6 Generation /nix/store/ddd", "two initrds /nix/store/eee"}, titles); d != "" {
 		t.Fatalf("-want +got:\n%s", d)
 	}
-	image := filepath.Join(dir, "sops-initrd", "x")
+	const image = "sops-initrd/x"
 	if err := m.SetInitrds(map[int]string{0: image, 1: image}); err != nil {
 		t.Fatal(err)
 	}
@@ -427,8 +437,8 @@ func TestAddVariables(t *testing.T) {
 	if err := m.SetInitrds(map[int]string{2: image}); err == nil {
 		t.Error("an entry with two initrds was changed")
 	}
-	none := &Menu{Kind: EFIStub, Boot: dir}
-	if err := none.AddVariables(filepath.Join(dir, "none")); err != nil || len(none.Entries) > 0 {
+	none := &Menu{Kind: EFIStub, dir: m.dir}
+	if err := none.addVariables(filepath.Join(dir, "none")); err != nil || len(none.Entries) > 0 {
 		t.Errorf("without variables: %v, %d entries", err, len(none.Entries))
 	}
 }
