@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -81,18 +80,20 @@ func Report(e Env, program string, err error) int {
 		return Done
 	}
 	var hints []string
+	told := make(map[string]bool)
 	for _, leaf := range leaves(err) {
 		if !errors.Is(leaf, ErrFailed) {
-			printLines(e.Stderr, program+": error: ", leaf.Error())
+			printLines(e, errPriority, program+": error: ", leaf.Error())
 		}
 		for _, h := range hintsOf(leaf) {
-			if !slices.Contains(hints, h) {
+			if !told[h] {
+				told[h] = true
 				hints = append(hints, h)
 			}
 		}
 	}
 	for _, h := range hints {
-		printLines(e.Stderr, program+": hint: ", h)
+		printLines(e, noticePriority, program+": hint: ", h)
 	}
 	var m misuser
 	if errors.As(err, &m) && m.Misuse() {
@@ -103,20 +104,11 @@ func Report(e Env, program string, err error) int {
 
 // Warn prints a condition under which the run still does what was asked.
 func Warn(e Env, program, format string, args ...any) {
-	printLines(e.Stderr, program+": warning: ", fmt.Sprintf(format, args...))
+	printLines(e, warningPriority, program+": warning: ", fmt.Sprintf(format, args...))
 }
 
 // Hint prints how to go on after a warning.
-func Hint(e Env, program, text string) { printLines(e.Stderr, program+": hint: ", text) }
-
-// printLines prints text with prefix before its first line; further lines are indented.
-func printLines(w io.Writer, prefix, text string) {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	for i, line := range lines {
-		lines[i] = Visible(line)
-	}
-	fmt.Fprintln(w, prefix+strings.Join(lines, "\n  "))
-}
+func Hint(e Env, program, text string) { printLines(e, noticePriority, program+": hint: ", text) }
 
 // Visible shows what a terminal or a log would not print as it is, control characters above all,
 // escaped as in Go: names of files, units and menu entries may hold anything.
@@ -144,6 +136,11 @@ func Tell(e Env, program, text string) {
 	if _, err := io.WriteString(e.Stdout, text); err != nil {
 		Warn(e, program, "cannot write to standard output (%v); this is what was to be said:\n%s", err, text)
 	}
+}
+
+// Note prints what was done, or what the program waits for.
+func Note(e Env, program, format string, args ...any) {
+	printLines(e, notePriority, program+": ", fmt.Sprintf(format, args...))
 }
 
 // leaves takes joined errors apart. An error that wraps a joined one with words of its own is one leaf.
