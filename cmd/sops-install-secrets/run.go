@@ -92,19 +92,20 @@ func run(env cli.Env) int {
 	syscall.Umask(0o077) // what is made gets its mode explicitly; a stricter umask would lock an ordinary user out of it before
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	installer := install.Installer{
-		Env: env, System: install.Linux{Output: env.Stderr}, Resolve: resolve.Run, ActivationDir: "/run/nixos",
+		Env: env, System: install.NewLinux(env.Stderr), Resolve: resolve.Run, ActivationDir: "/run/nixos",
 	}
 	report, err := installer.Run(ctx, f.Options)
 	if report != nil {
-		err = errors.Join(printReport(env.Stdout, report, f.json), err)
+		cli.Tell(env, install.Program, reportText(report, f.json))
 	}
 	return cli.Report(env, install.Program, err)
 }
 
-func printReport(w io.Writer, report *install.Report, asJSON bool) error {
+func reportText(report *install.Report, asJSON bool) string {
 	if asJSON {
-		return report.WriteJSON(w)
+		return report.JSON()
 	}
-	return report.WriteText(w)
+	return report.Text()
 }

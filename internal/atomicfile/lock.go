@@ -70,7 +70,9 @@ func openLock(path string) (*os.File, error) {
 		case int64(info.UID) != int64(os.Geteuid()):
 			err = fmt.Errorf("%s: belongs to user %d", path, info.UID)
 		case info.Mode.Perm()&0o077 == 0:
-			return file, nil
+			if err = file.Chmod(0o600); err == nil { // whatever the umask was
+				return file, nil
+			}
 		default:
 			if err = os.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) {
 				err = file.Close()

@@ -83,7 +83,7 @@ func (g *Generation) Read(name string) (File, error) {
 		return File{}, fs.ErrNotExist
 	}
 	f, err := read(g.root, name)
-	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) {
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
 		err = &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
 	return f, err

@@ -6,7 +6,6 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,18 +37,25 @@ func (s *Store) Begin() (*Draft, error) {
 
 // nextNumber is one more than the number of the live generation. Where there is none it is one more than the highest.
 func (s *Store) nextNumber() (uint64, error) {
-	if n := numberBehind(s.MountPoint, s.Link); n != 0 {
-		return n + 1, nil
+	number := numberBehind(s.MountPoint, s.Link)
+	if number == 0 {
+		numbers, err := s.numbers()
+		if err != nil {
+			return 0, err
+		}
+		for _, n := range numbers {
+			number = max(number, n)
+		}
 	}
-	numbers, err := s.numbers()
-	if err != nil {
-		return 0, err
+	for number++; s.UserMode && s.isStranger(number); number++ {
 	}
-	var highest uint64
-	for _, n := range numbers {
-		highest = max(highest, n)
-	}
-	return highest + 1, nil
+	return number, nil
+}
+
+// isStranger says whether the name of a generation is taken by something that is not known to be one.
+func (s *Store) isStranger(n uint64) bool {
+	_, err := s.tree.root.Lstat(strconv.FormatUint(n, 10))
+	return err == nil && !s.madeHere(s.tree, n)
 }
 
 // Write adds a file. Directories on the way are made.
@@ -60,17 +66,8 @@ func (d *Draft) Write(name string, f File) error {
 	return d.tree.write(name, f)
 }
 
-// Keep takes a file over from another generation as it is there: content, mode and owner.
-func (d *Draft) Keep(name string, from *Generation) error {
-	f, err := from.Read(name)
-	if err != nil {
-		return fmt.Errorf("keep %q: %w", name, err)
-	}
-	return d.Write(name, f)
-}
-
 // Symlink adds a symbolic link.
-func (d *Draft) Symlink(target, name string, uid, gid int) error {
+func (d *Draft) Symlink(target, name string, uid, gid uint32) error {
 	if err := d.parents(name); err != nil {
 		return err
 	}
@@ -133,18 +130,14 @@ func (d *Draft) Publish(note []byte) error {
 		err = fmt.Errorf("make generation %d the live one: %w", d.Number, err)
 		return errors.Join(err, s.tree.remove(number))
 	}
-	s.published, s.switched = d.Number, time.Now()
-	if s.current != nil && s.current.Number != 0 {
-		// For Prune. If it fails nobody is harmed: the generation only seems to be older.
-		_ = s.tree.root.Chtimes(strconv.FormatUint(s.current.Number, 10), s.switched, s.switched)
-	}
+	s.published = d.Number
 	return nil
 }
 
 // Annotate replaces the note of a generation, as a whole.
 func (s *Store) Annotate(number uint64, note []byte) error {
 	name := noteName(number)
-	temp := name + stagingName
+	temp := name + tempSuffix
 	if err := s.tree.remove(temp); err != nil {
 		return err
 	}

@@ -11,45 +11,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tempSuffix ends the names of what is not complete yet. Nobody else gives such names.
+const tempSuffix = ".sops-install-secrets"
+
 // tempName is the name under which the successor of a link is made, in the same directory.
-func tempName(base string) string { return hidden(base, ".new") }
-
-// oldName is where a directory in the place of the link goes where two names cannot be exchanged.
-func oldName(base string) string { return hidden(base, ".old") }
-
-func hidden(base, suffix string) string {
+func tempName(base string) string {
 	const maxNameBytes = 255 // NAME_MAX
-	return "." + base[:min(len(base), maxNameBytes-len(suffix)-1)] + suffix
+	return "." + base[:min(len(base), maxNameBytes-len(tempSuffix)-1)] + tempSuffix
 }
 
-func openDir(dir string) (*os.File, error) {
-	return os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
-}
-
-func (s *Store) removeAll(name string) error {
-	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err := s.Machine.Step("remove", name); err != nil {
-		return &fs.PathError{Op: "remove", Path: name, Err: err}
-	}
-	return os.RemoveAll(name)
-}
-
-// swap makes the link point to target. There is no moment at which it is missing. A real directory in its place changes its
-// name, and is removed by Prune.
+// swap makes the link point to target. There is no moment at which it is missing. What stage 1 left in its
+// place changes its name, and is removed by Prune.
 func (s *Store) swap(target string) error {
 	dir, base := filepath.Split(s.Link)
-	if err := mkdirAll(filepath.Clean(dir)); err != nil {
-		return err
-	}
-	parent, err := openDir(dir)
+	parent, err := openParent(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
 	temp := tempName(base)
-	if err := s.removeAll(filepath.Join(dir, temp)); err != nil {
+	if err := s.clearTemp(parent, temp); err != nil {
 		return err
 	}
 	if err := s.symlinkAt(parent, target, temp); err != nil {
@@ -58,23 +39,56 @@ func (s *Store) swap(target string) error {
 	if err := s.Machine.Step("swap", s.Link); err != nil {
 		return &fs.PathError{Op: "rename", Path: s.Link, Err: err}
 	}
-	if info, err := os.Lstat(s.Link); err == nil && info.IsDir() {
-		return replaceDir(parent, temp, base)
+	var flags uint
+	if typeAt(parent, base) == unix.S_IFDIR {
+		if s.Stage1 {
+			flags = unix.RENAME_EXCHANGE
+		} else if err := s.replaceEmptyDir(parent, base); err != nil {
+			return errors.Join(err, s.clearTemp(parent, temp))
+		}
 	}
-	return renameAt(parent, temp, base, 0)
+	return renameAt(parent, temp, base, flags)
 }
 
-// replaceDir puts temp in the place of the directory base.
-func replaceDir(parent *os.File, temp, base string) error {
-	err := renameAt(parent, temp, base, unix.RENAME_EXCHANGE)
-	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
-		return err
+// clearTemp frees a temporary name. A link into our directories is what a killed run left, and so is a
+// directory beside a link that stage 1 had a directory for. Everything else is somebody's, and stays.
+func (s *Store) clearTemp(parent *os.File, temp string) error {
+	full := filepath.Join(parent.Name(), temp)
+	kind := typeAt(parent, temp)
+	link, _ := readlinkAt(parent, temp) // no link: ""
+	ofStage1 := kind == unix.S_IFDIR && s.Stage1 && filepath.Dir(full) == filepath.Dir(s.Link)
+	switch {
+	case kind == 0:
+		return nil
+	case !s.leadsHere(link) && !ofStage1:
+		return fmt.Errorf("%s is in the way, and was not made by this program: move it away", full)
 	}
-	// A file system without exchange: for a moment there is neither.
-	if err := renameAt(parent, base, oldName(base), 0); err != nil {
-		return err
+	err := s.Machine.Step("remove", full)
+	switch {
+	case err != nil:
+	case ofStage1:
+		return os.RemoveAll(full)
+	default:
+		err = unix.Unlinkat(int(parent.Fd()), temp, 0)
 	}
-	return renameAt(parent, temp, base, 0)
+	if err != nil {
+		return &fs.PathError{Op: "remove", Path: full, Err: err}
+	}
+	return nil
+}
+
+// leadsHere says whether a link with this target is one of those that this package makes.
+func (s *Store) leadsHere(target string) bool {
+	return strings.HasPrefix(target, s.MountPoint+"/") || strings.HasPrefix(target, s.Link+"/")
+}
+
+// typeAt returns the type of a file, as in stat(2), without following links; 0 if there is none.
+func typeAt(dir *os.File, name string) uint32 {
+	var info unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), name, &info, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return 0
+	}
+	return info.Mode & unix.S_IFMT
 }
 
 func renameAt(dir *os.File, from, to string, flags uint) error {
@@ -96,10 +110,11 @@ func (s *Store) symlinkAt(dir *os.File, target, name string) error {
 	return nil
 }
 
-// PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of whatever file or link is there; an
-// empty directory is replaced, too. A link that is right already is left alone. Missing directories are made. After an error
-// what was there is still there. It is safe where others own directories on the way: see openParent.
-func (s *Store) PlaceLink(path, target string, uid, gid int) error {
+// PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of whatever file
+// or link is there; an empty directory is replaced, too. A link that is right already is left alone. Missing
+// directories are made. After an error what was there is still there. It is safe where others own
+// directories on the way: see openParent.
+func (s *Store) PlaceLink(path, target string, uid, gid uint32) error {
 	dir, base := filepath.Split(path)
 	parent, err := openParent(filepath.Clean(dir))
 	if err != nil {
@@ -107,20 +122,25 @@ func (s *Store) PlaceLink(path, target string, uid, gid int) error {
 	}
 	defer parent.Close()
 	if s.UserMode {
-		uid, gid = os.Geteuid(), os.Getegid()
+		uid, gid = uint32(os.Geteuid()), uint32(os.Getegid())
 	}
 	var old unix.Stat_t // its type is 0 if there is nothing
-	if err := unix.Fstatat(int(parent.Fd()), base, &old, unix.AT_SYMLINK_NOFOLLOW); err != nil && !errors.Is(err, unix.ENOENT) {
+	err = unix.Fstatat(int(parent.Fd()), base, &old, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if old.Mode&unix.S_IFMT == unix.S_IFLNK && int(old.Uid) == uid && int(old.Gid) == gid {
+	kind := old.Mode & unix.S_IFMT
+	if kind == unix.S_IFLNK && old.Uid == uid && old.Gid == gid {
 		if now, err := readlinkAt(parent, base); err == nil && now == target {
 			return nil
 		}
 	}
 	temp := tempName(base)
+	if err := s.clearTemp(parent, temp); err != nil {
+		return err
+	}
 	err = s.makeLink(parent, target, temp, uid, gid)
-	if err == nil && old.Mode&unix.S_IFMT == unix.S_IFDIR {
+	if err == nil && kind == unix.S_IFDIR {
 		err = s.replaceEmptyDir(parent, base)
 	}
 	if err == nil {
@@ -132,13 +152,34 @@ func (s *Store) PlaceLink(path, target string, uid, gid int) error {
 	return err
 }
 
-// makeLink makes a link with its owner. The directory may belong to somebody else, who can put anything in the place of the new
-// name at any time: what is chowned is what was opened and is known to be a link, never a name.
-func (s *Store) makeLink(parent *os.File, target, name string, uid, gid int) error {
-	err := unix.Unlinkat(int(parent.Fd()), name, 0)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return &fs.PathError{Op: "remove", Path: filepath.Join(parent.Name(), name), Err: err}
+// RemoveLink removes the link at path, if it still is one that PlaceLink made.
+func (s *Store) RemoveLink(path string) error {
+	dir, base := filepath.Split(path)
+	parent, err := findParent(filepath.Clean(dir))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	if target, err := readlinkAt(parent, base); err != nil || !strings.HasPrefix(target, s.Link+"/") {
+		return nil //nolint:nilerr // no link, or somebody else's
+	}
+	err = s.Machine.Step("remove", path)
+	if err == nil {
+		err = unix.Unlinkat(int(parent.Fd()), base, 0)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "remove", Path: path, Err: err}
+	}
+	return nil
+}
+
+// makeLink makes a link with its owner. The directory may belong to somebody else, who can put anything in
+// the place of the new name at any time: what is chowned is what was opened and is known to be a link, never
+// a name.
+func (s *Store) makeLink(parent *os.File, target, name string, uid, gid uint32) error {
 	if err := s.symlinkAt(parent, target, name); err != nil || s.UserMode {
 		return err
 	}
@@ -147,12 +188,12 @@ func (s *Store) makeLink(parent *os.File, target, name string, uid, gid int) err
 		return err
 	}
 	defer link.Close()
-	full := link.Name()
-	if err := s.Machine.Step("chown", full); err != nil {
-		return &fs.PathError{Op: "chown", Path: full, Err: err}
+	err = s.Machine.Step("chown", link.Name())
+	if err == nil {
+		err = s.Machine.Chown(link, uid, gid)
 	}
-	if err := s.Machine.Chown(link, uid, gid); err != nil {
-		return &fs.PathError{Op: "chown", Path: full, Err: err}
+	if err != nil {
+		return &fs.PathError{Op: "chown", Path: link.Name(), Err: err}
 	}
 	return nil
 }
@@ -166,7 +207,8 @@ func openLink(parent *os.File, name string) (*os.File, error) {
 	}
 	link := os.NewFile(uintptr(fd), full)
 	if info, err := link.Stat(); err != nil || info.Mode().Type() != fs.ModeSymlink {
-		return nil, errors.Join(err, fmt.Errorf("%s: somebody replaced the new link by something else", full), link.Close())
+		fault := fmt.Errorf("%s: somebody replaced the new link by something else", full)
+		return nil, errors.Join(err, fault, link.Close())
 	}
 	return link, nil
 }
@@ -193,26 +235,4 @@ func (s *Store) renameLink(parent *os.File, temp, base string) error {
 		return &fs.PathError{Op: "rename", Path: full, Err: err}
 	}
 	return renameAt(parent, temp, base, 0)
-}
-
-// mkdirAll makes the directories that are missing, mode 0755 whatever the umask is.
-func mkdirAll(dir string) error {
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
-		}
-		return nil
-	}
-	if parent := filepath.Dir(dir); parent != dir && strings.HasPrefix(dir, "/") {
-		if err := mkdirAll(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return err
-	}
-	return os.Chmod(dir, 0o755)
 }

@@ -2,6 +2,7 @@ package generation
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,12 @@ func TestMount_oldKernel(t *testing.T) {
 		}); !errors.Is(err, filled) {
 			t.Error(err)
 		}
+		if mounts := mountsAt(t, dir); len(mounts) != 0 {
+			t.Errorf("half filled, and still mounted: %q", mounts)
+		}
+		if err := mountThenFill(dir, name, func(root *os.Root) error { return root.WriteFile("x", nil, 0o600) }); err != nil {
+			t.Error(err)
+		}
 		if mounts := mountsAt(t, dir); len(mounts) != 1 || !strings.HasPrefix(mounts[0], name+" rw,nosuid,nodev,noexec") {
 			t.Errorf("mounts: %q", mounts)
 		}
@@ -160,28 +167,110 @@ func TestMount_oldKernel(t *testing.T) {
 	}
 }
 
-// TestReaders switches 200 times. A reader of a path never fails, and a reader of an open directory finds one set.
-func TestReaders(t *testing.T) {
+// TestMount_link: the mount point may be a link to a directory, as for mount(2).
+func TestMount_link(t *testing.T) {
 	t.Parallel()
 	if !testns.Inside(t) {
 		return
 	}
+	if err := errors.Join(os.Mkdir("/run/real", 0o700), os.Symlink("real", "/run/secrets.d")); err != nil {
+		t.Fatal(err)
+	}
 	c := config("/run", Linux{})
-	c.Grace = ReadersGrace
+	for range 2 {
+		if err := install(c, 1, oldFiles); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(oldFiles, live(t, c)); diff != "" {
+		t.Error(diff)
+	}
+	if mounts := mountsAt(t, "/run/real"); len(mounts) != 1 {
+		t.Errorf("mounts: %q", mounts)
+	}
+	if target, _ := os.Readlink("/run/secrets"); target != "/run/secrets.d/2" {
+		t.Errorf("the link leads to %s", target)
+	}
+}
+
+// TestMount_strangersDirectory: what is in an ordinary directory that a file system is mounted on stays.
+func TestMount_strangersDirectory(t *testing.T) {
+	t.Parallel()
+	if !testns.Inside(t) {
+		return
+	}
+	for _, name := range []string{"2024/data", ".new/data", "file/data"} {
+		if err := os.MkdirAll(filepath.Join("/run/secrets.d", name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	under, err := os.OpenRoot("/run/secrets.d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer under.Close()
+	if err := install(config("/run", Linux{}), 1, oldFiles); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"2024/data", ".new/data", "file/data"} {
+		if _, err := under.Stat(name); err != nil {
+			t.Errorf("%s was removed: %v", name, err)
+		}
+	}
+}
+
+// TestReaders switches 200 times while others read. A reader of a path never fails. A reader of an open
+// directory finds one set as long as its generation is kept.
+func TestReaders(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		keep int
+		read func() error
+	}{"a path": {1, readPath}, "an open directory": {0, readSet}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if !testns.Inside(t) {
+				return
+			}
+			// Where the kernel has to note the time at which a link was read, it cannot start a walk again:
+			// then a reader that was stopped there for longer than a run may find nothing (decision 23).
+			if err := unix.Mount("", "/run", "", unix.MS_REMOUNT|unix.MS_NOATIME, ""); err != nil {
+				t.Fatal(err)
+			}
+			switchAndRead(t, c.keep, c.read)
+		})
+	}
+}
+
+func switchAndRead(t *testing.T, keep int, read func() error) {
+	t.Helper()
+	c := config("/run", Linux{})
 	set := func(n int) map[string]string {
 		value := strings.Repeat("x", n)
 		return map[string]string{"a": value, "b": value, "c/d": value}
 	}
-	if err := install(c, 1, set(1)); err != nil {
+	if err := install(c, keep, set(1)); err != nil {
 		t.Fatal(err)
 	}
 	stop := make(chan struct{})
 	counts := make(chan int)
 	for range 2 {
-		go func() { counts <- readUntil(t, stop) }()
+		go func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					counts <- n
+					return
+				default:
+				}
+				if err := read(); err != nil {
+					t.Errorf("read %d: %v", n, err)
+				}
+			}
+		}()
 	}
 	for n := range 200 {
-		if err := install(c, 1, set(n+2)); err != nil {
+		if err := install(c, keep, set(n+2)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -196,32 +285,27 @@ func TestReaders(t *testing.T) {
 	}
 }
 
-func readUntil(t *testing.T, stop chan struct{}) int {
-	for n := 0; ; n++ {
-		select {
-		case <-stop:
-			return n
-		default:
-		}
-		if _, err := os.ReadFile("/run/secrets/c/d"); err != nil {
-			t.Errorf("read a path: %v", err)
-		}
-		dir, err := os.OpenRoot("/run/secrets")
-		if err != nil {
-			t.Errorf("open the directory: %v", err)
-			continue
-		}
-		var sizes [3]int
-		for i, name := range []string{"a", "b", "c/d"} {
-			data, err := dir.ReadFile(name)
-			if err != nil {
-				t.Errorf("read %s in the directory: %v", name, err)
-			}
-			sizes[i] = len(data)
-		}
-		if sizes[0] != sizes[1] || sizes[1] != sizes[2] {
-			t.Errorf("a mixed set: %v", sizes)
-		}
-		dir.Close()
+func readPath() error {
+	_, err := os.ReadFile("/run/secrets/c/d")
+	return err
+}
+
+func readSet() error {
+	dir, err := os.OpenRoot("/run/secrets")
+	if err != nil {
+		return err
 	}
+	defer dir.Close()
+	var sizes [3]int
+	for i, name := range []string{"a", "b", "c/d"} {
+		data, err := dir.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		sizes[i] = len(data)
+	}
+	if sizes[0] != sizes[1] || sizes[1] != sizes[2] {
+		return fmt.Errorf("a mixed set: %v", sizes)
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ type Machine interface {
 	// one, fill is called with the root of it before anybody can see it.
 	Mount(dir string, tmpfs bool, fill func(root *os.Root) error) error
 	// Chown sets the owner of what f is open on, which may be a symbolic link opened with O_PATH.
-	Chown(f *os.File, uid, gid int) error
+	Chown(f *os.File, uid, gid uint32) error
 	// Step is told of every change before it is made. An error is taken for the failure of that change: a seam for tests
 	// of what is left when things go wrong.
 	Step(op, path string) error
@@ -30,8 +30,8 @@ type Linux struct{}
 func (Linux) Step(string, string) error { return nil }
 
 // Chown implements Machine. Chown of an O_PATH descriptor needs the empty path (open(2), O_PATH).
-func (Linux) Chown(f *os.File, uid, gid int) error {
-	return unix.Fchownat(int(f.Fd()), "", uid, gid, unix.AT_EMPTY_PATH)
+func (Linux) Chown(f *os.File, uid, gid uint32) error {
+	return unix.Fchownat(int(f.Fd()), "", int(uid), int(gid), unix.AT_EMPTY_PATH)
 }
 
 // Flags of the secrets file system: no devices, no set-user-ID, no programs.
@@ -47,6 +47,10 @@ func (Linux) Mount(dir string, tmpfs bool, fill func(*os.Root) error) error {
 	name, magic := "ramfs", int64(unix.RAMFS_MAGIC)
 	if tmpfs {
 		name, magic = "tmpfs", unix.TMPFS_MAGIC
+	}
+	dir, err := filepath.EvalSymlinks(dir) // move_mount(2) does not follow links
+	if err != nil {
+		return err
 	}
 	if mounted, err := isMounted(dir, magic); err != nil || mounted {
 		return err
@@ -130,8 +134,11 @@ func mountThenFill(dir, name string, fill func(*os.Root) error) error {
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
 	}
 	defer root.Close()
-	return fill(root)
+	if err := fill(root); err != nil { // what it covers is whole, this is not
+		return errors.Join(err, unix.Unmount(dir, unix.MNT_DETACH))
+	}
+	return nil
 }

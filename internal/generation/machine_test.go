@@ -18,7 +18,7 @@ type fake struct {
 
 func (*fake) Mount(string, bool, func(*os.Root) error) error { return nil }
 
-func (m *fake) Chown(f *os.File, uid, gid int) error {
+func (m *fake) Chown(f *os.File, uid, gid uint32) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.owners == nil {

@@ -3,6 +3,7 @@ package generation
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,10 +17,11 @@ const maxLinks = 40
 
 // walk is a way through directories that may belong to somebody else than who goes it.
 type walk struct {
-	dir   *os.File // where it has come to
-	parts []string // what is left
-	path  string   // of dir, for messages
-	links int
+	dir    *os.File // where it has come to
+	parts  []string // what is left
+	path   string   // of dir, for messages
+	create bool     // what is missing
+	links  int
 	// claims are links that an ordinary user made or could have made.
 	claims []claim
 }
@@ -32,23 +34,39 @@ type claim struct {
 	left int
 }
 
-// openParent opens the directory dir and makes, with mode 0755, what of it is missing.
+// MkdirAll makes the directory dir, and those above it that are missing, as openParent does.
+func MkdirAll(dir string) error {
+	d, err := openParent(dir)
+	if err != nil {
+		return err
+	}
+	return d.Close()
+}
+
+// openParent opens the directory dir and makes what of it is missing, with mode 0755. What is made below a
+// directory of an ordinary user belongs to that user.
 //
-// A user who owns a directory on the way can put a link in the place of any of its entries. Root follows such a link only to
-// a directory that belongs to that user as well: else ~/.ssh -> /root/.ssh would make the user's key that of root.
-func openParent(dir string) (*os.File, error) {
+// A user who owns a directory on the way can put a link in the place of any of its entries. Root follows
+// such a link only to a directory that belongs to that user as well: else ~/.ssh -> /root/.ssh would make
+// the user's key that of root.
+func openParent(dir string) (*os.File, error) { return openDir(dir, true) }
+
+// findParent is openParent for a directory that is not made where it is missing.
+func findParent(dir string) (*os.File, error) { return openDir(dir, false) }
+
+func openDir(dir string, create bool) (*os.File, error) {
 	root, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	w := &walk{dir: root, parts: split(dir), path: "/"}
+	w := &walk{dir: root, parts: split(dir), path: "/", create: create}
 	for len(w.parts) > 0 {
 		if err := w.next(); err != nil {
 			return nil, errors.Join(err, w.dir.Close())
 		}
 	}
 	defer w.dir.Close()
-	fd, err := unix.Openat(int(w.dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -65,7 +83,7 @@ func (w *walk) next() error {
 	full := filepath.Join(w.path, name)
 	var info unix.Stat_t
 	err := unix.Fstatat(int(w.dir.Fd()), name, &info, unix.AT_SYMLINK_NOFOLLOW)
-	if errors.Is(err, unix.ENOENT) && len(w.claims) == 0 {
+	if errors.Is(err, unix.ENOENT) && w.create && len(w.claims) == 0 {
 		return w.mkdir(name, full)
 	}
 	if err != nil {
@@ -92,7 +110,24 @@ func (w *walk) mkdir(name, full string) error {
 		return nil //nolint:nilerr // next says what is there now
 	}
 	dir := os.NewFile(uintptr(fd), full)
-	return errors.Join(dir.Chmod(0o755), dir.Close())
+	return errors.Join(w.inherit(dir), dir.Chmod(0o755), dir.Close())
+}
+
+// inherit gives a new directory the owner of the one it is in, if that is an ordinary user. The user may
+// have put another directory in its place meanwhile: only an empty one of ours is given away, which the
+// user could as well remove and make again.
+func (w *walk) inherit(dir *os.File) error {
+	var above, made unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(w.dir.Fd()), &above), unix.Fstat(int(dir.Fd()), &made)); err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 || above.Uid == 0 || made.Uid != 0 {
+		return nil
+	}
+	if names, err := dir.Readdirnames(1); len(names) > 0 || !errors.Is(err, io.EOF) {
+		return err
+	}
+	return dir.Chown(int(above.Uid), int(above.Gid))
 }
 
 // enter makes dir the place the walk has come to.
@@ -109,7 +144,8 @@ func (w *walk) enter(dir *os.File, path string) error {
 			return &fs.PathError{Op: "stat", Path: path, Err: err}
 		}
 		if info.Uid != c.uid {
-			return fmt.Errorf("%s is a link under the control of user %d and leads to %s, which belongs to user %d", c.link, c.uid, path, info.Uid)
+			return fmt.Errorf("%s is a link under the control of user %d and leads to %s, which belongs to user %d",
+				c.link, c.uid, path, info.Uid)
 		}
 		w.claims = w.claims[:len(w.claims)-1]
 	}

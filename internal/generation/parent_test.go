@@ -1,10 +1,13 @@
 package generation
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestOpenParent(t *testing.T) {
@@ -123,6 +126,64 @@ func TestOpenParent_othersLinks(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(base, "alice/files/fresh")); err == nil {
 		t.Error("a directory was made behind a user's link")
+	}
+}
+
+// TestOpenParent_owner: what is made below a user's directory belongs to the user, what is made elsewhere to
+// root.
+func TestOpenParent_owner(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	base := t.TempDir()
+	for name, id := range map[string]int{"alice": 1000, "root": 0} {
+		dir := filepath.Join(base, name)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, id, id+1)); err != nil {
+			t.Fatal(err)
+		}
+		made := filepath.Join(dir, "a/b")
+		if err := MkdirAll(made); err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range []string{made, filepath.Dir(made)} {
+			var info unix.Stat_t
+			if err := unix.Stat(dir, &info); err != nil {
+				t.Fatal(err)
+			}
+			wantGroup := id + 1
+			if id == 0 {
+				wantGroup = 0
+			}
+			if int(info.Uid) != id || int(info.Gid) != wantGroup || info.Mode&0o7777 != 0o755 {
+				t.Errorf("%s belongs to %d:%d, mode %o", dir, info.Uid, info.Gid, info.Mode)
+			}
+		}
+	}
+}
+
+// TestInherit: a directory that the user moved to the place of the new one is not given away.
+func TestInherit(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	base := t.TempDir()
+	if err := errors.Join(os.Chown(base, 1000, 1000), os.MkdirAll(base+"/ours/file", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	parent, err := os.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Close()
+	dir, err := os.Open(base + "/ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := (&walk{dir: parent}).inherit(dir); err != nil {
+		t.Error(err)
+	}
+	var info unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &info); err != nil || info.Uid != 0 {
+		t.Errorf("it belongs to %d, %v", info.Uid, err)
 	}
 }
 

@@ -4,19 +4,26 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // numbers returns the numbers of all generations there are.
 func (s *Store) numbers() ([]uint64, error) {
-	entries, err := fs.ReadDir(s.tree.root.FS(), ".")
+	numbers, err := s.tree.numbers()
+	if s.UserMode {
+		numbers = slices.DeleteFunc(numbers, func(n uint64) bool { return !s.madeHere(s.tree, n) })
+	}
+	return numbers, err
+}
+
+// numbers returns the directories that have a generation's name.
+func (t tree) numbers() ([]uint64, error) {
+	entries, err := fs.ReadDir(t.root.FS(), ".")
 	if err != nil {
-		return nil, s.tree.fault("read", ".", err)
+		return nil, t.fault("read", ".", err)
 	}
 	var numbers []uint64
 	for _, e := range entries {
@@ -27,18 +34,18 @@ func (s *Store) numbers() ([]uint64, error) {
 	return numbers, nil
 }
 
-// holdTime is how long after the switch a generation is left alone because some process has it open.
-const holdTime = time.Minute
+// madeHere says whether a directory with a number is known to be a generation: it has a note, or was the
+// live one. In a file system of our own every number is. An ordinary directory may be somebody else's, too.
+func (s *Store) madeHere(t tree, n uint64) bool {
+	_, err := t.root.Lstat(noteName(n))
+	return err == nil || s.current != nil && s.current.Number == n
+}
 
-// Prune removes all generations but the last keep, the live one included; keep 0 keeps all. What was live until now goes
-// last, when readers have had the time to open what they looked up; if somebody still has its directory open, it is left to
-// the next run. Prune removes as well what was in the place of the link, what a covered file system has, and what interrupted runs
-// left. Everything is tried; the error joins what could not be removed. The live generation is never touched.
+// Prune removes all generations but the last keep, the live one included; keep 0 keeps all. It removes as
+// well what was in the place of the link, the generations of a covered file system, and what interrupted
+// runs left. Everything is tried; the error joins what could not be removed. The live generation is never
+// touched.
 func (s *Store) Prune(keep int) error {
-	if err := s.current.Close(); err != nil { // else this process holds it
-		return err
-	}
-	s.current = nil
 	errs := []error{s.removeReplaced(), s.removeForeignKeys(), s.emptyCovered()}
 	numbers, err := s.numbers()
 	if err != nil {
@@ -47,34 +54,23 @@ func (s *Store) Prune(keep int) error {
 	stays := func(n uint64) bool {
 		return keep == 0 || n == s.published || n < s.published && s.published-n < uint64(keep)
 	}
-	var fresh []uint64 // left by their readers only just now, perhaps
 	for _, n := range numbers {
-		switch {
-		case stays(n):
-		case s.isFresh(n):
-			fresh = append(fresh, n)
-		default:
-			errs = append(errs, s.tree.remove(strconv.FormatUint(n, 10)))
+		if !stays(n) {
+			errs = append(errs, s.tree.removeGeneration(n))
 		}
 	}
-	spared := map[uint64]bool{}
-	if len(fresh) > 0 {
-		s.waitForReaders()
-		spared = held(s.MountPoint)
-	}
-	for _, n := range fresh {
-		if !spared[n] {
-			errs = append(errs, s.tree.remove(strconv.FormatUint(n, 10)))
-		}
-	}
-	errs = append(errs, s.removeNotes(func(n uint64) bool { return slices.Contains(numbers, n) && (stays(n) || spared[n]) }))
+	errs = append(errs, s.removeNotes(func(n uint64) bool { return slices.Contains(numbers, n) && stays(n) }))
 	return errors.Join(errs...)
 }
 
-// isFresh says whether a generation may have been live within the last holdTime: Publish sets the time of what it replaces.
-func (s *Store) isFresh(n uint64) bool {
-	info, err := s.tree.root.Lstat(strconv.FormatUint(n, 10))
-	return err == nil && n < s.published && time.Since(info.ModTime()) < holdTime
+// removeGeneration takes the number from a generation before it removes any file. The kernel looks up a
+// path again from its beginning when a directory that it came through was renamed meanwhile (RCU walk,
+// Documentation/filesystems/path-lookup.rst), and then it finds the new generation.
+func (t tree) removeGeneration(n uint64) error {
+	if err := t.rename(strconv.FormatUint(n, 10), stagingName); err != nil {
+		return err
+	}
+	return t.remove(stagingName)
 }
 
 // removeNotes removes the notes of generations that are not there any more.
@@ -90,7 +86,7 @@ func (s *Store) removeNotes(kept func(uint64) bool) error {
 			continue
 		}
 		base, isNote := strings.CutSuffix(name, noteSuffix)
-		base, isTemp := strings.CutSuffix(base, noteSuffix+stagingName)
+		base, isTemp := strings.CutSuffix(base, noteSuffix+tempSuffix)
 		if n := parseNumber(base); n != 0 && (isTemp || isNote && !kept(n)) {
 			errs = append(errs, s.tree.remove(e.Name()))
 		}
@@ -98,28 +94,25 @@ func (s *Store) removeNotes(kept func(uint64) bool) error {
 	return errors.Join(errs...)
 }
 
-// emptyCovered removes everything from the file system that Mount covered, which nobody can reach by a path any more.
+// emptyCovered removes the generations, with their notes, from what Mount covered, where nobody finds them
+// any more. If that was an ordinary directory, other files in it are somebody else's.
 func (s *Store) emptyCovered() error {
 	if s.covered == nil {
 		return nil
 	}
 	t := s.within(s.covered)
-	entries, err := fs.ReadDir(s.covered.FS(), ".")
-	if err != nil {
-		return t.fault("read", ".", err)
-	}
-	if len(entries) > 0 {
-		s.waitForReaders()
-	}
-	var errs []error
-	for _, e := range entries {
-		errs = append(errs, t.remove(e.Name()))
+	numbers, err := t.numbers()
+	errs := []error{err}
+	for _, n := range numbers {
+		if s.madeHere(t, n) {
+			errs = append(errs, t.removeGeneration(n), t.remove(noteName(n)))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// foreignKeys is a file with private age keys that Mic92/sops-nix leaves in the secrets file system at every run, and the
-// beginning of its first line.
+// foreignKeys is a file with private age keys that Mic92/sops-nix leaves in the secrets file system at every
+// run, and the beginning of its first line.
 const (
 	foreignKeys       = "age-keys.txt"
 	foreignKeysHeader = "# generated by sops-nix at "
@@ -134,15 +127,13 @@ func (s *Store) removeForeignKeys() error {
 	return nil //nolint:nilerr // not there, or somebody else's
 }
 
-// removeReplaced removes what is left beside the link: the directory that was in its place, a link of an interrupted run.
+// removeReplaced removes what is left beside the link: the directory that was in its place, or the link of an
+// interrupted run.
 func (s *Store) removeReplaced() error {
 	dir, base := filepath.Split(s.Link)
-	var errs []error
-	for _, name := range []string{tempName(base), oldName(base)} {
-		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && info.IsDir() {
-			s.waitForReaders()
-		}
-		errs = append(errs, s.removeAll(filepath.Join(dir, name)))
+	parent, err := findParent(filepath.Clean(dir))
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	return errors.Join(s.clearTemp(parent, tempName(base)), parent.Close())
 }

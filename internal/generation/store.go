@@ -8,14 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
 // Names inside the mount point beside the numbers.
 const (
-	stagingName = ".new"
+	stagingName = ".new" + tempSuffix
 	notePrefix  = "."
 	noteSuffix  = ".json"
 )
@@ -23,9 +22,6 @@ const (
 func noteName(number uint64) string {
 	return notePrefix + strconv.FormatUint(number, 10) + noteSuffix
 }
-
-// lockPoll is how often a run looks whether the one before it is done.
-const lockPoll = 50 * time.Millisecond
 
 // Config says where the generations of a manifest are.
 type Config struct {
@@ -36,56 +32,37 @@ type Config struct {
 	// UserMode takes an ordinary directory instead of a file system of its own, and leaves everything to its owner.
 	UserMode bool
 	// Group is the group of all directories.
-	Group int
-	// Grace is the longest time from the switch to the removal of what was live before.
-	Grace   time.Duration
+	Group uint32
+	// Stage1 says that a directory in the place of Link is what stage 1 of the boot left there, with
+	// secrets of the initrd in it.
+	Stage1  bool
 	Machine Machine
 }
 
 // Store is the secrets file system, locked for this run.
 type Store struct {
 	Config
-	lock *os.File
+	lock *atomicfile.Lock
 	tree tree
 	// current is the generation that was live when the store was opened.
 	current *Generation
 	// covered is the file system that was at the mount point until another one was mounted over it.
 	covered *os.Root
-	// published is the number that Publish made live, at the time of switched.
+	// published is the number that Publish made live.
 	published uint64
-	switched  time.Time
 }
 
 // Lock waits until no other run works on the same mount point. While it has to wait it calls waiting once. Nothing but the
 // lock file is made.
 func Lock(ctx context.Context, c Config, waiting func()) (*Store, error) {
-	if err := mkdirAll(filepath.Dir(c.MountPoint)); err != nil {
+	if err := MkdirAll(filepath.Dir(c.MountPoint)); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(c.MountPoint+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	lock, err := atomicfile.LockFile(ctx, lockName(c.MountPoint), waiting)
 	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
+		return nil, err
 	}
-	if err := lock.Chmod(0o600); err != nil { // whatever the umask was
-		return nil, errors.Join(err, lock.Close())
-	}
-	for first := true; ; first = false {
-		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return &Store{Config: c, lock: lock}, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", lock.Name(), err), lock.Close())
-		}
-		if first {
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("wait for the lock %s: %w", lock.Name(), ctx.Err()), lock.Close())
-		case <-time.After(lockPoll):
-		}
-	}
+	return &Store{Config: c, lock: lock}, nil
 }
 
 // Current is the generation that is live, nil if there is none.

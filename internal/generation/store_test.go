@@ -19,8 +19,14 @@ import (
 )
 
 func config(dir string, m Machine) Config {
-	return Config{MountPoint: filepath.Join(dir, "secrets.d"), Link: filepath.Join(dir, "secrets"), Group: os.Getegid(), Machine: m}
+	return Config{
+		MountPoint: filepath.Join(dir, "secrets.d"), Link: filepath.Join(dir, "secrets"),
+		Group: me.GID, Stage1: true, Machine: m,
+	}
 }
+
+// me is whoever runs the tests.
+var me = File{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
 
 // install writes one generation with the given files and prunes.
 func install(c Config, keep int, files map[string]string) error {
@@ -37,7 +43,7 @@ func install(c Config, keep int, files map[string]string) error {
 		return err
 	}
 	for _, name := range slices.Sorted(keys(files)) {
-		f := File{Data: []byte(files[name]), Mode: 0o440, UID: os.Geteuid(), GID: os.Getegid()}
+		f := File{Data: []byte(files[name]), Mode: 0o440, UID: me.UID, GID: me.GID}
 		if err := d.Write(name, f); err != nil {
 			return errors.Join(err, d.Discard())
 		}
@@ -45,8 +51,8 @@ func install(c Config, keep int, files map[string]string) error {
 	if err := d.Publish([]byte("{}")); err != nil {
 		return err
 	}
-	return errors.Join(s.PlaceLink(filepath.Join(filepath.Dir(c.Link), "elsewhere", "a"), filepath.Join(c.Link, "a"), os.Geteuid(), os.Getegid()),
-		s.Prune(keep))
+	elsewhere := filepath.Join(filepath.Dir(c.Link), "elsewhere", "a")
+	return errors.Join(s.PlaceLink(elsewhere, filepath.Join(c.Link, "a"), me.UID, me.GID), s.Prune(keep))
 }
 
 func keys(m map[string]string) func(yield func(string) bool) {

@@ -18,7 +18,7 @@ const dirMode fs.FileMode = 0o751
 type File struct {
 	Data     []byte
 	Mode     fs.FileMode
-	UID, GID int
+	UID, GID uint32
 }
 
 // tree is a directory that this package writes to, below which no path leads out.
@@ -26,7 +26,7 @@ type tree struct {
 	root    *os.Root
 	machine Machine
 	// group owns the directories, together with root. Without owners nothing is chowned: the caller is not root.
-	group  int
+	group  uint32
 	owners bool
 }
 
@@ -67,7 +67,7 @@ func (t tree) openUp(name string) error {
 }
 
 // own sets the owner before the mode: a change of the owner clears set-user-ID (chown(2)).
-func (t tree) own(f *os.File, name string, mode fs.FileMode, uid, gid int) error {
+func (t tree) own(f *os.File, name string, mode fs.FileMode, uid, gid uint32) error {
 	if t.owners {
 		if err := t.step("chown", name); err != nil {
 			return err
@@ -140,7 +140,7 @@ func read(root *os.Root, name string) (File, error) {
 	}
 	file := File{Data: data, Mode: info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		file.UID, file.GID = int(stat.Uid), int(stat.Gid)
+		file.UID, file.GID = stat.Uid, stat.Gid
 	}
 	return file, nil
 }

@@ -56,9 +56,9 @@ func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	switch o.Check {
 	case CheckManifest:
-		return nil, resolve.Check(request(m, in.Env.Getenv), resolve.CheckManifest)
+		return nil, in.check(m, resolve.CheckManifest)
 	case CheckSopsFile:
-		return nil, resolve.Check(request(m, in.Env.Getenv), resolve.CheckSopsFile)
+		return nil, in.check(m, resolve.CheckSopsFile)
 	case CheckOff:
 	}
 	if err := expandRuntimeDir(m, in.Env.Getenv); err != nil {
@@ -70,8 +70,23 @@ func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 	return in.install(ctx, m, o)
 }
 
+// check finds what can be found wrong without keys, and on another machine.
+func (in Installer) check(m *manifest.Manifest, level resolve.Level) error {
+	err := resolve.Check(request(m, in.Env.Getenv), level)
+	anybodys := func(string) string { return "/run/user/1000" }
+	if err := expandRuntimeDir(m, anybodys); err != nil {
+		return err
+	}
+	p := &plan{manifest: m, items: items(m)}
+	p.checkPlaces()
+	return errors.Join(err, errors.Join(p.faults...))
+}
+
 // preview says what an installation would change, and changes nothing but the lists for the dry activation.
 func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report, error) {
+	if err := in.provideAgeKey(m, true); err != nil {
+		return nil, err
+	}
 	current, err := generation.Current(m.SecretsMountPoint, m.SymlinkPath)
 	if err != nil {
 		return nil, err
@@ -88,18 +103,18 @@ func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report,
 	if !in.viaSystemctl() {
 		return report, errors.Join(p.err(), units.WriteLists(in.ActivationDir, true, affected))
 	}
-	for _, unit := range affected.Restart {
-		fmt.Fprintln(in.Env.Stderr, "would restart "+unit)
-	}
-	for _, unit := range affected.Reload {
-		fmt.Fprintln(in.Env.Stderr, "would reload "+unit)
+	for _, job := range affected.Jobs() {
+		for _, unit := range job.Units {
+			fmt.Fprintln(in.Env.Stderr, cli.Visible("would "+job.Name+" "+unit))
+		}
 	}
 	return report, p.err()
 }
 
 func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options) (*Report, error) {
-	store, err := generation.Lock(ctx, in.config(m, o), func() {
-		fmt.Fprintf(in.Env.Stderr, "%s: waiting for another run to end\n", Program)
+	store, err := generation.Lock(ctx, in.config(ctx, m, o), func() {
+		cli.Note(in.Env, Program, "waiting for another run to end")
+		cli.Status(in.Env, "waiting for another run to end")
 	})
 	if errors.Is(err, fs.ErrPermission) && !m.UserMode {
 		err = cli.WithHint(err, "secrets of the system are installed by root; an ordinary user's manifest has userMode")
@@ -108,6 +123,10 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 		return nil, err
 	}
 	defer store.Close()
+	cli.Status(in.Env, "")
+	if err := in.provideAgeKey(m, false); err != nil {
+		return nil, err
+	}
 	current, err := store.Current()
 	if err != nil {
 		return nil, err
@@ -118,7 +137,7 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 	}
 	in.tell(p)
 	if !o.IgnorePasswd && !m.UserMode {
-		in.findOwners(p)
+		in.findOwners(ctx, p)
 	}
 	p.compare()
 	if o.Strict && len(p.faults) > 0 {
@@ -150,18 +169,34 @@ func (in Installer) switchTo(ctx context.Context, store *generation.Store, p *pl
 		return nil, err
 	}
 	affected := p.affected()
-	pending, err := p.noteFor(draft.Number, affected)
+	_, stale := p.links()
+	pending, err := p.noteFor(draft.Number, affected, stale)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.write(draft); err != nil {
 		return nil, errors.Join(err, draft.Discard())
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(fmt.Errorf("write generation %d: %w", draft.Number, err), draft.Discard())
+	}
 	if err := draft.Publish(pending); err != nil {
 		return nil, err
 	}
-	err = errors.Join(p.placeLinks(store), in.tellUnits(ctx, store, p, draft.Number, affected), store.Prune(p.manifest.KeepGenerations))
-	return p.report(draft.Number, false, affected), err
+	errs := []error{p.placeLinks(store)}
+	staleLeft, err := p.removeLinks(store)
+	errs = append(errs, err)
+	unitsLeft, err := in.tellUnits(ctx, draft.Number, affected)
+	errs = append(errs, err)
+	if !affected.Empty() || len(stale) > 0 {
+		done, err := p.noteFor(draft.Number, unitsLeft, staleLeft)
+		if err == nil {
+			err = store.Annotate(draft.Number, done)
+		}
+		errs = append(errs, err)
+	}
+	errs = append(errs, store.Prune(p.manifest.KeepGenerations))
+	return p.report(draft.Number, false, affected), errors.Join(errs...)
 }
 
 // write writes all files of the generation.
@@ -186,25 +221,20 @@ func (p *plan) write(draft *generation.Draft) error {
 	return nil
 }
 
-// tellUnits asks for the restarts and reloads, and notes that this is done. A failure is not tried again by the next run: a
-// unit that does not exist would fail for ever.
-func (in Installer) tellUnits(ctx context.Context, store *generation.Store, p *plan, number uint64, affected units.Sets) error {
+// tellUnits asks for the restarts and reloads, and returns those that the next run has to ask for because a
+// signal came first. Another failure is not tried again: a unit that does not exist would fail for ever.
+func (in Installer) tellUnits(ctx context.Context, number uint64, affected units.Sets) (left units.Sets, err error) {
 	if affected.Empty() {
-		return nil
+		return units.Sets{}, nil
 	}
-	var err error
-	if in.viaSystemctl() {
-		err = units.Systemctl(ctx, in.System.Systemctl, affected)
-	} else {
+	if !in.viaSystemctl() {
 		err = units.WriteLists(in.ActivationDir, false, affected)
+	} else if err = units.Systemctl(ctx, in.System.Systemctl, affected); ctx.Err() != nil {
+		hint := fmt.Sprintf("generation %d is live; the next run asks for the restarts and reloads", number)
+		return affected, cli.WithHint(errors.Join(ctx.Err(), err), hint)
 	}
-	err = cli.WithHint(err, fmt.Sprintf("generation %d is live; restart or reload by hand: %s", number,
+	return units.Sets{}, cli.WithHint(err, fmt.Sprintf("generation %d is live; restart or reload by hand: %s", number,
 		strings.Join(slices.Concat(affected.Restart, affected.Reload), " ")))
-	note, noteErr := p.noteFor(number, units.Sets{})
-	if noteErr == nil {
-		noteErr = store.Annotate(number, note)
-	}
-	return errors.Join(err, noteErr)
 }
 
 func (in Installer) viaSystemctl() bool {
@@ -220,6 +250,6 @@ func (in Installer) tell(p *plan) {
 		return
 	}
 	for _, n := range p.notes {
-		fmt.Fprintf(in.Env.Stderr, "%s: %s\n", Program, n)
+		cli.Note(in.Env, Program, "%s", n)
 	}
 }

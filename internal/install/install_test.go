@@ -27,11 +27,13 @@ import (
 type world struct {
 	dir    string
 	values map[string]string // of secrets; one that is not there cannot be decrypted
-	users  map[string]int    // and groups
+	users  map[string]uint32 // and groups
+	cannot map[uint32]bool   // own files
 	env    map[string]string
 	failAt int // step, from 1
 	fault  error
 	kill   bool
+	cancel func() // instead of the fault, a signal
 
 	steps          []string
 	owners         map[string]string
@@ -39,14 +41,14 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{dir: t.TempDir(), values: map[string]string{}, users: map[string]int{"root": 0, "alice": 1000, "keys": 96}, env: map[string]string{}, owners: map[string]string{}}
+	return &world{dir: t.TempDir(), values: map[string]string{}, users: map[string]uint32{"root": 0, "alice": 1000, "keys": 96}, env: map[string]string{}, owners: map[string]string{}}
 }
 
 func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
 
 func (w *world) Mount(string, bool, func(*os.Root) error) error { return nil }
 
-func (w *world) Chown(f *os.File, uid, gid int) error {
+func (w *world) Chown(f *os.File, uid, gid uint32) error {
 	w.owners[strings.TrimPrefix(filepath.Clean(f.Name()), w.dir)] = fmt.Sprintf("%d:%d", uid, gid)
 	return nil
 }
@@ -56,6 +58,10 @@ func (w *world) Step(op, path string) error {
 	if len(w.steps) != w.failAt {
 		return nil
 	}
+	if w.cancel != nil {
+		w.cancel()
+		return nil
+	}
 	if w.kill {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -63,23 +69,30 @@ func (w *world) Step(op, path string) error {
 	return w.fault
 }
 
-func (w *world) User(name string) (int, error) {
+func (w *world) User(_ context.Context, name string) (uint32, error) {
 	if id, ok := w.users[name]; ok {
 		return id, nil
 	}
 	return 0, fmt.Errorf("unknown user %q", name)
 }
 
-func (w *world) Group(name string) (int, error) {
+func (w *world) Group(_ context.Context, name string) (uint32, error) {
 	if id, ok := w.users[name]; ok {
 		return id, nil
 	}
 	return 0, fmt.Errorf("unknown group %q", name)
 }
 
+func (w *world) CanOwn(uid, gid uint32) error {
+	if w.cannot[uid] || w.cannot[gid] {
+		return fmt.Errorf("%d:%d does not exist in this container", uid, gid)
+	}
+	return nil
+}
+
 // Systemctl appends to a file, which survives a kill.
-func (w *world) Systemctl(_ context.Context, args ...string) error {
-	if err := w.Step("systemctl", strings.Join(args, " ")); err != nil {
+func (w *world) Systemctl(ctx context.Context, args ...string) error {
+	if err := errors.Join(w.Step("systemctl", strings.Join(args, " ")), ctx.Err()); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(w.path("systemctl"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -120,6 +133,15 @@ func (w *world) resolve(_ context.Context, req resolve.Request) *resolve.Result 
 // run installs a manifest, given without the fields that are always the same.
 func (w *world) run(t *testing.T, o Options, fields string) (*Report, error) {
 	t.Helper()
+	return w.runWith(t.Context(), t, o, fields)
+}
+
+func (w *world) cli() cli.Env {
+	return cli.Env{Stdout: &w.stdout, Stderr: &w.stderr, Getenv: func(name string) string { return w.env[name] }}
+}
+
+func (w *world) runWith(ctx context.Context, t *testing.T, o Options, fields string) (*Report, error) {
+	t.Helper()
 	o.Manifest = w.path("manifest.json")
 	text := fmt.Sprintf(`{"secretsMountPoint": %q, "symlinkPath": %q, "keepGenerations": 1, "logging": {"secretChanges": true}, %s}`,
 		w.path("secrets.d"), w.path("secrets"), strings.ReplaceAll(fields, "DIR", w.dir))
@@ -132,15 +154,10 @@ func (w *world) run(t *testing.T, o Options, fields string) (*Report, error) {
 	w.steps = nil
 	w.stdout.Reset()
 	w.stderr.Reset()
-	in := Installer{
-		Env:    cli.Env{Stdout: &w.stdout, Stderr: &w.stderr, Getenv: func(name string) string { return w.env[name] }},
-		System: w, Resolve: w.resolve, ActivationDir: w.path("nixos"),
-	}
-	report, err := in.Run(context.Background(), o)
+	in := Installer{Env: w.cli(), System: w, Resolve: w.resolve, ActivationDir: w.path("nixos")}
+	report, err := in.Run(ctx, o)
 	if report != nil {
-		if err := report.WriteText(&w.stdout); err != nil {
-			t.Fatal(err)
-		}
+		w.stdout.WriteString(report.Text())
 	}
 	return report, err
 }
@@ -222,7 +239,7 @@ hint: the file kept for secret "b" has the value of an older definition (generat
 ` {
 			t.Error(got)
 		}
-		if got := w.owners["/secrets.d/.new/b"]; got != fmt.Sprintf("%d:%d", os.Geteuid(), os.Getegid()) {
+		if got := w.owners["/secrets.d/.new.sops-install-secrets/b"]; got != fmt.Sprintf("%d:%d", os.Geteuid(), os.Getegid()) {
 			t.Errorf("the kept file belongs to %s", got)
 		}
 	})
@@ -241,7 +258,7 @@ hint: kept from generation 3: secret "b"
 `) {
 			t.Error(got)
 		}
-		if got := w.owners["/secrets.d/.new/c"]; got != "1000:0" {
+		if got := w.owners["/secrets.d/.new.sops-install-secrets/c"]; got != "1000:0" {
 			t.Errorf("c belongs to %s", got)
 		}
 	})
@@ -294,7 +311,7 @@ func TestInstall_units(t *testing.T) {
 				if viaSystemctl {
 					got = nil
 					for line := range strings.Lines(w.file("systemctl")) {
-						got = append(got, strings.Fields(line)[2:]...)
+						got = append(got, strings.Fields(line)[3:]...)
 					}
 				}
 				if !slices.Equal(got, want) {
@@ -474,7 +491,7 @@ func TestInstall_interrupted(t *testing.T) {
 					t.Errorf("the run after step %d: %s", n, diff)
 				}
 				// A failing systemctl is an error of that run and not tried again.
-				if calls := w.file("systemctl"); !strings.HasPrefix(calls, "--no-block try-restart r.service\n") && !strings.HasPrefix(w.lastStep(), "systemctl") {
+				if calls := w.file("systemctl"); !strings.HasPrefix(calls, "--no-block try-restart -- r.service\n") && !strings.HasPrefix(w.lastStep(), "systemctl") {
 					t.Errorf("the run after step %d: systemctl was called with %q", n, calls)
 				}
 				if done && n < 30 {
@@ -528,9 +545,9 @@ func TestInstall_paths(t *testing.T) {
 		"DIR/secrets/a":         "", // its own
 		"DIR/secrets/other/x":   "",
 		"DIR/secrets.d/x":       "",
-		"DIR/secrets":           "it is in the way of DIR/secrets",
+		"DIR/secrets":           "it is the place of the link to the live secrets",
 		"DIR":                   "it is in the way of DIR/secrets",
-		"DIR/secrets.d":         "it is in the way of DIR/secrets.d",
+		"DIR/secrets.d":         "it is the place of the secrets file system",
 		"DIR/secrets.d/3/x":     "it is the place of a generation",
 		"DIR/secrets.d/.3.json": "it is the place of a generation",
 		"DIR/secrets/b":         `it is the path of secret "b", too`,
@@ -575,13 +592,13 @@ func TestInstall_paths(t *testing.T) {
 func TestInstall_groups(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		users map[string]int
+		users map[string]uint32
 		want  string
 		warns bool
 	}{
-		{map[string]int{"keys": 96, "nogroup": 65534}, "0:96", false},
-		{map[string]int{"nogroup": 65534}, "0:65534", false},
-		{map[string]int{}, "0:0", true},
+		{map[string]uint32{"keys": 96, "nogroup": 65534}, "0:96", false},
+		{map[string]uint32{"nogroup": 65534}, "0:65534", false},
+		{map[string]uint32{}, "0:0", true},
 	} {
 		w := newWorld(t)
 		w.users = c.users
@@ -591,7 +608,7 @@ func TestInstall_groups(t *testing.T) {
 		if got := w.owners["/secrets.d"]; got != c.want {
 			t.Errorf("the mount point belongs to %s, want %s", got, c.want)
 		}
-		if got := w.owners["/secrets.d/.new"]; got != c.want {
+		if got := w.owners["/secrets.d/.new.sops-install-secrets"]; got != c.want {
 			t.Errorf("the generation belongs to %s, want %s", got, c.want)
 		}
 		if warned := strings.Contains(w.stderr.String(), `neither group "keys" nor group "nogroup" exists`); warned != c.warns {
@@ -629,17 +646,13 @@ func TestReport_text(t *testing.T) {
 		Templates: []Outcome{{Name: "t", Status: Changed}},
 		Removed:   []string{"gone", "rendered/y", "rendered/x"},
 	}
-	var out bytes.Buffer
-	if err := r.WriteText(&out); err != nil {
-		t.Fatal(err)
-	}
 	want := `adding secrets: a, z
 modifying secret: m
 removing secret: gone
 modifying rendered secret: t
 removing rendered secrets: x, y
 `
-	if diff := cmp.Diff(want, out.String()); diff != "" {
+	if diff := cmp.Diff(want, r.Text()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -652,15 +665,12 @@ func TestReport_json(t *testing.T) {
 	if err == nil {
 		t.Error("no error")
 	}
-	var out bytes.Buffer
-	if err := report.WriteJSON(&out); err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(out.String(), "the value") {
+	out := report.JSON()
+	if strings.Contains(out, "the value") {
 		t.Error("a value was printed")
 	}
 	var got any
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]any{

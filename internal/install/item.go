@@ -34,7 +34,7 @@ type item struct {
 	value    []byte
 	err      error // why it cannot be installed
 	linkErr  error // why its link cannot be made
-	uid, gid int
+	uid, gid uint32
 
 	old   *generation.File // its file in the live generation; nil if there is none
 	state Status

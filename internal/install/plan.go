@@ -37,6 +37,10 @@ type note struct {
 	Definitions map[string]definition `json:"definitions"`
 	// Pending are the units that have to see this generation and were not told yet.
 	Pending units.Sets `json:"pending"`
+	// Links are the paths of the links to its files, outside the generation. StaleLinks are those of earlier
+	// generations that were not removed yet.
+	Links      []string `json:"links,omitempty"`
+	StaleLinks []string `json:"staleLinks,omitempty"`
 }
 
 // newPlan decrypts and renders everything and compares it with the live generation. It changes nothing. What went wrong with
@@ -67,7 +71,7 @@ func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *
 			p.fault(value.Err)
 		}
 	}
-	p.checkPaths()
+	p.checkPlaces()
 	files, err := current.Files()
 	if err != nil {
 		return nil, fmt.Errorf("read the live generation: %w", err)
@@ -164,9 +168,10 @@ func (p *plan) affected() units.Sets {
 	return units.Affected(changed).Union(p.note.Pending)
 }
 
-// noteFor is the note of the generation that the plan becomes.
-func (p *plan) noteFor(number uint64, pending units.Sets) ([]byte, error) {
-	n := note{Definitions: make(map[string]definition), Pending: pending}
+// noteFor is the note of the generation that the plan becomes, with what is still to be done for it.
+func (p *plan) noteFor(number uint64, pending units.Sets, stale []string) ([]byte, error) {
+	n := note{Definitions: make(map[string]definition), Pending: pending, StaleLinks: stale}
+	n.Links, _ = p.links()
 	for _, it := range p.items {
 		def := it.definition
 		def.Generation = number

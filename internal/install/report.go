@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/units"
 )
 
@@ -109,19 +110,21 @@ func (p *plan) refused() *Report {
 	return r
 }
 
-// WriteJSON writes the report as one JSON document.
-func (r *Report) WriteJSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
+// JSON is the report as a JSON document.
+func (r *Report) JSON() string {
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(r)
+	_ = encoder.Encode(r) // a builder takes everything, and the report has nothing that JSON has not
+	return text.String()
 }
 
-// WriteText says which secrets and rendered templates are added, modified and removed, one line each. It says nothing where
-// there was no generation before, or the manifest does not want it logged.
-func (r *Report) WriteText(w io.Writer) error {
+// Text says which secrets and rendered templates are added, modified and removed, one line each. It says
+// nothing where there was no generation before, or the manifest does not want it logged.
+func (r *Report) Text() string {
 	if r.silent {
-		return nil
+		return ""
 	}
 	var text strings.Builder
 	r.writeChanges(&text, "secret", r.Secrets, func(name string) (string, bool) {
@@ -130,8 +133,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	r.writeChanges(&text, "rendered secret", r.Templates, func(name string) (string, bool) {
 		return strings.CutPrefix(name, renderedDir+"/")
 	})
-	_, err := io.WriteString(w, text.String())
-	return err
+	return text.String()
 }
 
 func (r *Report) writeChanges(w io.Writer, noun string, outcomes []Outcome, removed func(string) (string, bool)) {
@@ -164,6 +166,6 @@ func (r *Report) writeChanges(w io.Writer, noun string, outcomes []Outcome, remo
 			plural = "s"
 		}
 		slices.Sort(line.names)
-		fmt.Fprintf(w, "%s %s%s: %s\n", verb, noun, plural, strings.Join(line.names, ", "))
+		fmt.Fprintf(w, "%s %s%s: %s\n", verb, noun, plural, cli.Visible(strings.Join(line.names, ", ")))
 	}
 }

@@ -3,21 +3,21 @@ package install
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os/exec"
-	"os/user"
-	"strconv"
 
 	"github.com/sops-initrd/sops-initrd/internal/generation"
 )
 
-// System is everything of the machine that an activation touches and an ordinary user cannot: tests have one of their own.
+// System is everything of the machine that an activation touches and an ordinary user cannot: tests have one
+// of their own.
 type System interface {
 	generation.Machine
 	// User and Group look up the number of a name.
-	User(name string) (int, error)
-	Group(name string) (int, error)
+	User(ctx context.Context, name string) (uint32, error)
+	Group(ctx context.Context, name string) (uint32, error)
+	// CanOwn says why no file can belong to a user and group.
+	CanOwn(uid, gid uint32) error
 	// Systemctl runs systemctl with the given arguments.
 	Systemctl(ctx context.Context, args ...string) error
 }
@@ -27,36 +27,37 @@ type Linux struct {
 	generation.Linux
 	// Output is where systemctl writes to.
 	Output io.Writer
+
+	users, groups accounts
+	uids, gids    idMap
+}
+
+// NewLinux returns the machine that the program runs on.
+func NewLinux(output io.Writer) *Linux {
+	return &Linux{
+		Output: output,
+		users:  accounts{kind: "user", file: "/etc/passwd", database: "passwd"},
+		groups: accounts{kind: "group", file: "/etc/group", database: "group"},
+		uids:   idMap{kind: "user", file: "/proc/self/uid_map"},
+		gids:   idMap{kind: "group", file: "/proc/self/gid_map"},
+	}
 }
 
 // User implements System.
-func (Linux) User(name string) (int, error) {
-	u, err := user.Lookup(name)
-	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) {
-		return 0, fmt.Errorf("unknown user %q", name)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look up user %q: %w", name, err)
-	}
-	return strconv.Atoi(u.Uid)
+func (l *Linux) User(ctx context.Context, name string) (uint32, error) {
+	return l.users.lookUp(ctx, name)
 }
 
 // Group implements System.
-func (Linux) Group(name string) (int, error) {
-	g, err := user.LookupGroup(name)
-	var unknown user.UnknownGroupError
-	if errors.As(err, &unknown) {
-		return 0, fmt.Errorf("unknown group %q", name)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look up group %q: %w", name, err)
-	}
-	return strconv.Atoi(g.Gid)
+func (l *Linux) Group(ctx context.Context, name string) (uint32, error) {
+	return l.groups.lookUp(ctx, name)
 }
 
+// CanOwn implements System.
+func (l *Linux) CanOwn(uid, gid uint32) error { return errors.Join(l.uids.has(uid), l.gids.has(gid)) }
+
 // Systemctl implements System.
-func (l Linux) Systemctl(ctx context.Context, args ...string) error {
+func (l *Linux) Systemctl(ctx context.Context, args ...string) error {
 	c := exec.CommandContext(ctx, "systemctl", args...)
 	c.Stdout, c.Stderr = l.Output, l.Output
 	return c.Run()

@@ -23,6 +23,10 @@ func (r rawManifest) check() (*Manifest, error) {
 	m := &Manifest{
 		Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName,
 		KeepGenerations: r.KeepGenerations, UseTmpfs: r.UseTmpfs, UserMode: r.UserMode, Logging: r.Logging,
+		GenerateAgeKey: r.GenerateAgeKey,
+	}
+	if r.GenerateAgeKey && r.AgeKeyFile == "" {
+		f.add("generateAgeKey", "needs ageKeyFile, which says where the key belongs")
 	}
 	m.SecretsMountPoint = f.place("secretsMountPoint", r.SecretsMountPoint, r.UserMode)
 	m.SymlinkPath = f.place("symlinkPath", r.SymlinkPath, r.UserMode)
@@ -95,7 +99,7 @@ func (t rawText) check(f *faults, at string) Text {
 
 func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 	place := Placement{
-		Mode: f.mode(at+"mode", p.Mode), UID: p.UID, GID: p.GID,
+		Mode: f.mode(at+"mode", p.Mode), UID: f.id(at+"uid", p.UID), GID: f.id(at+"gid", p.GID),
 		RestartUnits: p.RestartUnits, ReloadUnits: p.ReloadUnits,
 	}
 	if p.Path != "" {
@@ -107,8 +111,6 @@ func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 	if p.Group != nil {
 		place.Group = *p.Group
 	}
-	f.id(at+"uid", int64(p.UID))
-	f.id(at+"gid", int64(p.GID))
 	return place
 }
 

@@ -141,6 +141,7 @@ func TestParse_faults(t *testing.T) {
 		{"negative number of generations", edit(t, `"keepGenerations": 1`, `"keepGenerations": -1`), `keepGenerations: -1 is negative`},
 		{"relative key file", edit(t, `"ageKeyFile": null`, `"ageKeyFile": "key"`), `ageKeyFile: "key" is not an absolute path`},
 		{"key file of a user in system mode", edit(t, `"ageKeyFile": null`, `"ageKeyFile": "%r/key"`), `ageKeyFile: "%r/key" is not an absolute path`},
+		{"key to generate nowhere", edit(t, `"ageKeyFile": null`, `"generateAgeKey": true`), `generateAgeKey: needs ageKeyFile, which says where the key belongs`},
 		{"relative SSH key", edit(t, `"sshKeyPaths": []`, `"sshKeyPaths": ["/a", "b"]`), `sshKeyPaths[1]: "b" is not an absolute path`},
 		{"empty SSH key", edit(t, `"ageSshKeyPaths": [`, `"ageSshKeyPaths": ["", `), `ageSshKeyPaths[0]: missing`},
 		{"relative GnuPG home", edit(t, `"gnupgHome": null`, `"gnupgHome": "gnupg"`), `gnupgHome: "gnupg" is not an absolute path`},

@@ -41,9 +41,9 @@ type rawPlacement struct {
 	Path         string   `json:"path"`
 	Mode         string   `json:"mode"`
 	Owner        *string  `json:"owner"`
-	UID          int      `json:"uid"`
+	UID          int64    `json:"uid"`
 	Group        *string  `json:"group"`
-	GID          int      `json:"gid"`
+	GID          int64    `json:"gid"`
 	RestartUnits []string `json:"restartUnits"`
 	ReloadUnits  []string `json:"reloadUnits"`
 }
@@ -63,6 +63,7 @@ type rawManifest struct {
 	KeepGenerations   int     `json:"keepGenerations"`
 	UseTmpfs          bool    `json:"useTmpfs"`
 	UserMode          bool    `json:"userMode"`
+	GenerateAgeKey    bool    `json:"generateAgeKey"`
 	Logging           Logging `json:"logging"`
 }
 

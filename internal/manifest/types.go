@@ -41,7 +41,7 @@ type Placement struct {
 	Mode fs.FileMode
 	// Owner and Group are names; where they are empty, UID and GID count.
 	Owner, Group string
-	UID, GID     int
+	UID, GID     uint32
 	RestartUnits []string
 	ReloadUnits  []string
 }
@@ -85,7 +85,9 @@ type Manifest struct {
 	UseTmpfs bool
 	// UserMode installs for an ordinary user: no mount, no owners.
 	UserMode bool
-	Logging  Logging
+	// GenerateAgeKey creates the age key file of Keys where there is none.
+	GenerateAgeKey bool
+	Logging        Logging
 }
 
 // Entry is something that goes into the initrd. Exactly one of Secret, Template and Source is set.

@@ -79,27 +79,33 @@ func appendLines(path string, lines []string) (err error) {
 	return err
 }
 
+// Job is something that systemctl is asked to do with units. Name is what it is called in messages.
+type Job struct {
+	Name, verb string
+	Units      []string
+}
+
+// Jobs are what systemctl is asked for. A unit that is restarted is not reloaded as well.
+func (s Sets) Jobs() []Job {
+	reload := slices.DeleteFunc(slices.Clone(s.Reload), func(unit string) bool {
+		_, restarted := slices.BinarySearch(s.Restart, unit)
+		return restarted
+	})
+	jobs := []Job{{"restart", "try-restart", s.Restart}, {"reload", "try-reload-or-restart", reload}}
+	return slices.DeleteFunc(jobs, func(j Job) bool { return len(j.Units) == 0 })
+}
+
 // Systemctl asks systemd through run, which calls systemctl with the given arguments.
 //
-// It must not wait for the units (--no-block): the installer's service is ordered before ordinary units, whose jobs cannot
-// start before it has ended. Units that are not active stay so (try-restart, try-reload-or-restart): when they start they
-// see the new secrets anyway. A unit that is restarted is not reloaded as well.
+// It must not wait for the units (--no-block): the installer's service is ordered before ordinary units,
+// whose jobs cannot start before it has ended. Units that are not active stay so (try-restart,
+// try-reload-or-restart): when they start they see the new secrets anyway. The name of a unit may begin with
+// a hyphen: "-.mount" is that of the root directory.
 func Systemctl(ctx context.Context, run func(ctx context.Context, args ...string) error, s Sets) error {
-	reload := slices.DeleteFunc(slices.Clone(s.Reload), func(unit string) bool { return slices.Contains(s.Restart, unit) })
 	var errs []error
-	for _, job := range []struct {
-		verb  string
-		units []string
-	}{{"try-restart", s.Restart}, {"try-reload-or-restart", reload}} {
-		if len(job.units) == 0 {
-			continue
-		}
-		args := []string{"--no-block", job.verb}
-		if strings.HasPrefix(job.units[0], "-") { // the mount unit of the root directory; sorted, so it is the first
-			args = append(args, "--")
-		}
-		if err := run(ctx, append(args, job.units...)...); err != nil {
-			errs = append(errs, fmt.Errorf("systemctl %s %s: %w", job.verb, strings.Join(job.units, " "), err))
+	for _, job := range s.Jobs() {
+		if err := run(ctx, append([]string{"--no-block", job.verb, "--"}, job.Units...)...); err != nil {
+			errs = append(errs, fmt.Errorf("systemctl %s %s: %w", job.verb, strings.Join(job.Units, " "), err))
 		}
 	}
 	return errors.Join(errs...)

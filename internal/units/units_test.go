@@ -81,12 +81,19 @@ func TestSystemctl(t *testing.T) {
 		want []string
 	}{
 		{"nothing", Sets{}, nil, nil},
-		{"restart", Sets{Restart: []string{"a", "b"}}, nil, []string{"--no-block try-restart a b"}},
-		{"reload", Sets{Reload: []string{"a"}}, nil, []string{"--no-block try-reload-or-restart a"}},
-		{"restart covers reload", Sets{Restart: []string{"a"}, Reload: []string{"a", "b"}}, nil, []string{"--no-block try-restart a", "--no-block try-reload-or-restart b"}},
-		{"only covered", Sets{Restart: []string{"a"}, Reload: []string{"a"}}, nil, []string{"--no-block try-restart a"}},
-		{"looks like an option", Sets{Restart: []string{"-.mount", "a"}}, nil, []string{"--no-block try-restart -- -.mount a"}},
-		{"failure does not stop the rest", Sets{Restart: []string{"a"}, Reload: []string{"b"}}, failure, []string{"--no-block try-restart a", "--no-block try-reload-or-restart b"}},
+		{"restart", Sets{Restart: []string{"a", "b"}}, nil, []string{"--no-block try-restart -- a b"}},
+		{"reload", Sets{Reload: []string{"a"}}, nil, []string{"--no-block try-reload-or-restart -- a"}},
+		{"restart covers reload", Sets{Restart: []string{"a"}, Reload: []string{"a", "b"}}, nil, []string{
+			"--no-block try-restart -- a", "--no-block try-reload-or-restart -- b",
+		}},
+		{"only covered", Sets{Restart: []string{"a"}, Reload: []string{"a"}}, nil, []string{"--no-block try-restart -- a"}},
+		{
+			"looks like an option", Sets{Restart: []string{"*x", "--root=/x", "-.mount"}}, nil,
+			[]string{"--no-block try-restart -- *x --root=/x -.mount"},
+		},
+		{"failure does not stop the rest", Sets{Restart: []string{"a"}, Reload: []string{"b"}}, failure, []string{
+			"--no-block try-restart -- a", "--no-block try-reload-or-restart -- b",
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
