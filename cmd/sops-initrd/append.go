@@ -17,7 +17,7 @@ func appendCommand(e cli.Env) *cobra.Command {
 	var manifest string
 	c := &cobra.Command{
 		Use:   "append --manifest MANIFEST [--base PRISTINE] IMAGE",
-		Short: "Install the secrets of a manifest into an image, all or nothing",
+		Short: "Add the secrets of a manifest to an image, all or nothing",
 		Long: `append decrypts what the entries of MANIFEST need and puts it at the end of IMAGE, in place of what an earlier run put
 there. IMAGE need not exist: some boot loaders pass a name and load the file as a second initrd.
 
@@ -31,10 +31,10 @@ When MANIFEST cannot be decrypted any more (an old generation after its keys wer
 this host installed earlier is kept, from IMAGE itself or from the file that the boot loader is about to replace with it, and a
 warning says so. What counts as installed by this host is recorded below --state.`,
 		Example: `  # what a boot loader calls, on its copy of the initrd
-  sops-initrd append --manifest /nix/store/…-manifest-initrd.json --base /nix/store/…-initrd/initrd /boot/EFI/nixos/…-initrd.efi
+  sops-initrd append --manifest m.json --base initrd /boot/EFI/nixos/…-initrd
 
   # a second initrd, for a loader that takes several
-  sops-initrd append --manifest manifest-initrd.json /boot/secrets.img`,
+  sops-initrd append --manifest m.json /boot/secrets.img`,
 		Args: operand("image"),
 		RunE: func(c *cobra.Command, args []string) error {
 			out, err := initrdsecrets.Append(c.Context(), manifest, args[0], *o)
@@ -79,7 +79,7 @@ func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then leave it without secrets)")
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
-	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for loaders that join initrds without padding (limine)")
+	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for boot loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)
 	c.Flags().StringArrayVar(&o.Replaces, "replaces", nil, "`file` that the boot loader will replace with IMAGE (default: guessed from IMAGE's name)")
@@ -87,23 +87,24 @@ func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 }
 
 func timeoutFlag(c *cobra.Command, o *initrdsecrets.Options) {
-	c.Flags().Func("timeout", "how long (`30s`) one program (gpg, an age plugin) or key service is waited for, in place of what the manifest says", func(text string) error {
+	c.Flags().Func("timeout", "time limit (`30s`) for each call of gpg, an age plugin or a key service (default: what the manifest says, or 30s)", func(text string) error {
 		d, err := time.ParseDuration(text)
-		if err == nil && d <= 0 {
-			err = errors.New("must be more than nothing")
+		if err != nil || d <= 0 {
+			return errors.New("want a time with its unit, such as 5s or 2m")
 		}
 		o.Timeout = d
-		return err
+		return nil
 	})
 }
 
 // noKeyFlag is a word and not a switch, so that a command line says what it does.
 func noKeyFlag(c *cobra.Command, skip *bool) {
-	c.Flags().Func("when-no-key", "`what` to do on a machine that has no key at all yet: fail (default), or skip: leave the secrets out, with a warning", func(text string) error {
+	c.Flags().Func("when-no-key", "on a machine without any key yet, `fail|skip`: fail (default), or install without secrets and warn", func(text string) error {
 		if text != "fail" && text != "skip" {
-			return errors.New("fail or skip")
+			return errors.New("want fail or skip")
 		}
 		*skip = text == "skip"
 		return nil
 	})
+	_ = c.RegisterFlagCompletionFunc("when-no-key", cobra.FixedCompletions([]string{"fail", "skip"}, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -25,7 +25,7 @@ step; a file that exists is an error.
 It prints the line for known_hosts, a NixOS module that uses the secrets, and how the key file is added to the device.`,
 		Example: `  # on an administrator's machine, in the repository of the configuration
   ssh-keyscan -t ed25519 server01 > server01.pub
-  sops-initrd bootstrap --host-key server01.pub --luks root secrets/server01.yaml
+  sops-initrd bootstrap --host-key server01.pub --luks root secrets/srv01.yaml
 
   # on the host itself
   sops-initrd bootstrap --name server01.example.org secrets/initrd.yaml`,

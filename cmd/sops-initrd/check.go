@@ -29,7 +29,7 @@ it names whether they exist, are sops files of that format and have the keys tha
 is well. Sources, which are files of the host that installs the boot loader, are not looked at. With --recipient, every
 sops file has to be encrypted for one of the keys given, so that a host that could not decrypt it is found by the build.`,
 		Example: `  sops-initrd check manifest-initrd.json
-  sops-initrd check --recipient "$(cat /etc/ssh/ssh_host_ed25519_key.pub)" manifest-initrd.json`,
+  sops-initrd check --recipient "$(cat server01.pub)" manifest-initrd.json`,
 		Args: operand("manifest"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.ManifestOnly && len(hosts) > 0 {

@@ -16,7 +16,7 @@ func diagnoseCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "diagnose --manifest MANIFEST | [--manifest MANIFEST] FILE",
-		Short: "Say why this host can, or cannot, decrypt: recipients against identities",
+		Short: "Say why this host can, or cannot, decrypt",
 		Long: `diagnose decrypts, and says for each sops file for whom it is encrypted and what came of each of these recipients, which keys
 this host has and where, which sources of keys are skipped and why, and what to do. It prints public halves of keys only, and
 no value.

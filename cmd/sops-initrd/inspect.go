@@ -24,7 +24,7 @@ func inspectCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "inspect IMAGE",
-		Short: "Show what an image consists of and which entries of ours it has",
+		Short: "Show the parts of an image and the names of its secrets",
 		Long: `inspect walks the whole of IMAGE and shows its parts: compressed and plain archives, padding, damage, and the segment that
 append put there with the names, sizes, owners and modes of its entries. It never shows contents.`,
 		Example: `  sops-initrd inspect /boot/EFI/nixos/…-initrd.efi

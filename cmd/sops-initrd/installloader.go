@@ -16,7 +16,7 @@ func installLoaderCommand(e cli.Env) *cobra.Command {
 	var kind string
 	c := &cobra.Command{
 		Use:   "install-loader --loader KIND [--boot DIRECTORY]… -- INSTALLER ARGUMENT… TOPLEVEL",
-		Short: "Run a boot loader's installer and see to the secrets of what it installed",
+		Short: "Run a boot loader's installer, then add secrets to its entries",
 		Long: `install-loader is for boot loaders whose installers know nothing of initrd secrets, or do not say when they could not be made
 (limine). It runs INSTALLER as it is, keeping its output and exit status; then it reads the menu that was written.
 
@@ -29,8 +29,8 @@ modules that are out of date are renewed, and an entry that lacks its secrets is
 
 TOPLEVEL, the last argument, is the system to boot by default. When its secrets cannot be had, nothing is changed and INSTALLER is
 not run. Older systems that lack theirs are warnings.`,
-		Example: `  sops-initrd install-loader --loader extlinux --boot /boot -- extlinux-conf-builder -t 5 -c /nix/var/nix/profiles/system
-  sops-initrd install-loader --loader limine --boot /boot -- limine-install /nix/var/nix/profiles/system`,
+		Example: `  sops-initrd install-loader --loader limine -- limine-install TOPLEVEL
+  sops-initrd install-loader --loader extlinux -- extlinux-builder -c TOPLEVEL`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 || c.ArgsLenAtDash() != 0 {
 				return cli.WithHint(cli.Usage(fmt.Errorf("%s: -- INSTALLER … TOPLEVEL is missing", c.Name())), seeHelp(c))

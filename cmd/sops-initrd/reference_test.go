@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -53,6 +54,18 @@ func walk(c *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
+// Help fits a terminal of 80 columns.
+func TestHelp_width(t *testing.T) {
+	t.Parallel()
+	walk(documentedRoot(), func(c *cobra.Command) {
+		for line := range strings.Lines(help(c)) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > helpWidth {
+				t.Errorf("%s --help: a line of %d columns: %s", c.CommandPath(), n, line)
+			}
+		}
+	})
+}
+
 func reference(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(`# sops-initrd
@@ -81,7 +94,7 @@ texts are its manual pages, which the packages install, and which ` + "`sops-ini
 		if c.Runnable() && c != root {
 			block(c.UseLine())
 		}
-		block(strings.TrimRight(c.LocalFlags().FlagUsages(), "\n"))
+		block(strings.TrimRight(c.LocalFlags().FlagUsagesWrapped(helpWidth), "\n"))
 		if c.HasExample() {
 			block(c.Example)
 		}

@@ -70,6 +70,7 @@ Results go to standard output, everything else to standard error.`,
 		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e),
 	)
 	addManCommand(root)
+	addHelp(root, e)
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 	}
@@ -82,6 +83,9 @@ func noCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	err := cli.Usage(fmt.Errorf("unknown command %q", args[0]))
+	if other := elsewhere[args[0]]; other != "" {
+		return cli.WithHint(err, other)
+	}
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return cli.WithHint(err, "did you mean "+strings.Join(near, " or ")+"?")
 	}

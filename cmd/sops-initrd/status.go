@@ -20,7 +20,7 @@ func statusCommand(e cli.Env) *cobra.Command {
 	var asJSON, asMetrics, clean bool
 	c := &cobra.Command{
 		Use:   "status [--boot DIRECTORY]…",
-		Short: "Show what the installed boot loader can boot, and with which secrets",
+		Short: "Show what this host would boot, and with which secrets",
 		Long: `status reads the menus of systemd-boot, lanzaboote and unified kernel images, GRUB, limine, extlinux, rEFInd, a Raspberry Pi's firmware
 and EFI shell scripts in the boot directory, the boot entries of the firmware, and lists of other loaders (see install-loader). For each entry it says whether its initrd has the secrets of its system: "whole" (and compared with the system's
 manifest, without any key), "stale", "missing", "damaged", "unknown" version, "not wanted", or "gone" when the system is not in

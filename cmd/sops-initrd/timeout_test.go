@@ -31,7 +31,7 @@ func TestAppend_waitsAsLongAsTheManifestSays(t *testing.T) {
 		}
 	}
 	_, stderr := h.run(cli.Misuse, "append", "--manifest", h.path("m.json"), "--timeout", "0s", h.path("image"))
-	if !strings.Contains(stderr, "must be more than nothing") {
+	if !strings.Contains(stderr, "want a time with its unit") {
 		t.Error(stderr)
 	}
 }

@@ -22,12 +22,12 @@ func verifyCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "verify [--manifest MANIFEST] IMAGE",
-		Short: "Say whether an image ends in a whole segment of ours, and in that of a manifest",
+		Short: "Check that an image has complete, up-to-date secrets",
 		Long: `verify answers by its exit status, and in words on standard output: 0 when IMAGE ends in a whole segment of secrets, 1 when it
 does not. With --manifest the segment must also be the one of MANIFEST as its sops files are now; that is found out without
 decrypting anything, so no key is needed. A manifest without entries wants no segment.`,
 		Example: `  sops-initrd verify /boot/EFI/nixos/…-initrd.efi
-  sops-initrd verify --manifest manifest-initrd.json /boot/secrets.img || echo "reinstall the boot loader"`,
+  sops-initrd verify --manifest m.json /boot/secrets.img || nixos-rebuild boot`,
 		Args: operand("image"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			state, wanted, err := initrdsecrets.Verify(manifest, args[0], *o)
