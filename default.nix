@@ -5,6 +5,9 @@
 }:
 
 let
+  inherit (pkgs) lib;
+  inherit (pkgs.stdenv.hostPlatform) isLinux;
+
   build =
     full:
     pkgs.callPackage ./nix/packages/go.nix {
@@ -15,32 +18,35 @@ let
   small = build false; # of the same, without what asks clouds and vaults for keys
 
   # One build has all programs; each output has the ones that belong together.
-  program = programOf programs;
   programOf =
     programs: output: name:
     programs.${output}
     // {
       meta = programs.meta // {
         mainProgram = name;
+        outputsToInstall = [ output ];
       };
     };
+
+  hook =
+    name: function: pkgs.callPackage ./nix/packages/shell-hook.nix { inherit name function; };
 in
 {
+  sops-import-keys-hook = hook "sops-import-keys-hook" "sopsImportKeysHook";
+  sops-pgp-hook = hook "sops-pgp-hook" "sopsPGPHook";
+}
+// lib.optionalAttrs isLinux {
   default = programs;
   sops-initrd = programs;
-  sops-install-secrets = program "activation" "sops-install-secrets";
+  sops-install-secrets = programOf programs "activation" "sops-install-secrets";
   sops-initrd-small = small;
   sops-install-secrets-small = programOf small "activation" "sops-install-secrets";
-  sops-init-gpg-key = program "keytools" "sops-init-gpg-key";
-  ssh-to-age = program "keytools" "ssh-to-age";
-  ssh-to-pgp = program "keytools" "ssh-to-pgp";
-
-  sops-import-keys-hook = pkgs.callPackage ./nix/packages/shell-hook.nix {
-    name = "sops-import-keys-hook";
-    function = "sopsImportKeysHook";
-  };
-  sops-pgp-hook = pkgs.callPackage ./nix/packages/shell-hook.nix {
-    name = "sops-pgp-hook";
-    function = "sopsPGPHook";
-  };
+  sops-init-gpg-key = programOf programs "keytools" "sops-init-gpg-key";
+  ssh-to-age = programOf programs "keytools" "ssh-to-age";
+  ssh-to-pgp = programOf programs "keytools" "ssh-to-pgp";
+}
+# Elsewhere an administrator's machine has nixpkgs' converters, which print the same.
+// lib.optionalAttrs (!isLinux) {
+  inherit (pkgs) ssh-to-age ssh-to-pgp;
+  default = pkgs.ssh-to-age;
 }

@@ -8,12 +8,17 @@
     let
       inherit (nixpkgs) lib;
 
-      eachSystem =
-        f:
-        lib.genAttrs [
-          "x86_64-linux"
-          "aarch64-linux"
-        ] (system: f nixpkgs.legacyPackages.${system});
+      linux = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      # The machines of a team's administrators.
+      darwin = [
+        "x86_64-darwin"
+        "aarch64-darwin"
+      ];
+      each = systems: f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
+      eachSystem = each (linux ++ darwin);
 
       elsewhere =
         what:
@@ -28,7 +33,7 @@
       overlays.default = import ./nix/overlay.nix;
 
       packages = eachSystem (pkgs: import ./default.nix { inherit pkgs; });
-      checks = eachSystem (pkgs: import ./nix/checks.nix { inherit pkgs; });
+      checks = each linux (pkgs: import ./nix/checks.nix { inherit pkgs; });
       devShells = eachSystem (pkgs: {
         default = pkgs.callPackage ./nix/shell.nix { };
       });

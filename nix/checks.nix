@@ -8,6 +8,8 @@ in
 import ../default.nix { inherit pkgs; }
 // import ../nixos/tests { inherit pkgs; }
 // {
+  go-tests = (import ../default.nix { inherit pkgs; }).default.passthru.tests.go;
+
   option-docs = pkgs.callPackage ./option-docs.nix { };
 
   evaluation = pkgs.runCommand "check-evaluation" { nativeBuildInputs = [ pkgs.nix ]; } ''

@@ -8,6 +8,7 @@
   go-md2man,
   installShellFiles,
   makeWrapper,
+  openssh,
   vendorHash,
   # Beside the small programs, which lack the software development kits of clouds, lie the full ones that they become
   # when a sops file needs such a key. Without them checks fail, naming the file.
@@ -17,48 +18,56 @@
 let
   inherit (lib) fileset;
 
-  activation = [ "sops-install-secrets" ];
+  onLinux = stdenv.hostPlatform.isLinux;
+  # What installs secrets mounts file systems, which only Linux has in this form.
+  activation = lib.optional onLinux "sops-install-secrets";
   keytools = [
     "ssh-to-age"
     "ssh-to-pgp"
     "sops-init-gpg-key"
   ];
-  all = [ "sops-initrd" ] ++ activation ++ keytools;
+  # A host has only the programs that it uses.
+  outputs = [
+    "out"
+    "activation"
+    "keytools"
+    "man"
+  ];
+
+  # An edit of anything else must not change the package: initrds are named after it.
+  files = map (name: ../.. + "/${name}") (lib.splitString "\n" (lib.removeSuffix "\n" (builtins.readFile ./source.list)));
+
+  runnable = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
 in
 buildGoModule (
   finalAttrs:
+  let
+    array = name: words: "${name}=(${lib.escapeShellArgs words})\n";
+    flag = name: value: "${name}=${lib.optionalString value "yes"}\n";
+    functions =
+      array "activationPrograms" activation
+      + array "keytoolPrograms" keytools
+      + flag "full" full
+      + flag "runnable" runnable
+      + "linkerFlags=${lib.escapeShellArg (toString finalAttrs.ldflags)}\n"
+      + ". ${./phases.bash}\n";
+    phase = name: function: ''
+      runHook pre${name}
+      ${functions}${function}
+      runHook post${name}
+    '';
+  in
   {
     pname = "sops-initrd" + lib.optionalString (!full) "-small";
     version = "0.1.0";
 
-    # Everything that Go may look at: leaving packages out would change what go mod vendor finds.
     src = fileset.toSource {
       root = ../..;
-      fileset = fileset.difference ../.. (
-        fileset.unions [
-          ../../default.nix
-          ../../flake.lock
-          ../../flake.nix
-          ../../modules
-          (fileset.fileFilter (file: file.hasExt "nix") ../../nix)
-          (fileset.fileFilter (file: file.hasExt "nix") ../../nixos)
-          (fileset.maybeMissing ../../vendor)
-          (fileset.maybeMissing ../../build)
-        ]
-      );
+      fileset = fileset.unions files;
     };
 
-    inherit vendorHash;
+    inherit vendorHash outputs;
 
-    # A host has only the programs that it uses.
-    outputs = [
-      "out"
-      "activation"
-      "keytools"
-      "man"
-    ];
-
-    subPackages = map (name: "cmd/${name}") all;
     ldflags = [
       "-s"
       "-w"
@@ -71,70 +80,58 @@ buildGoModule (
       makeWrapper
     ];
 
-    # buildGoModule would test the packages of the programs only.
-    nativeCheckInputs = [
-      bashInteractive
-      gnupg
-    ];
-    checkPhase = ''
-      runHook preCheck
-      export HOME=$TMPDIR
-      go test ./cmd/... ./initrd/... ./internal/... ./nix/... ./nixos/...
-      runHook postCheck
-    '';
+    buildPhase = phase "Build" "build_programs";
+    checkPhase = phase "Check" "test_programs";
 
-    # What buildGoModule installs afterwards is what lies in $GOPATH/bin.
-    buildPhase = ''
-      runHook preBuild
-      LDFLAGS=${lib.escapeShellArg (toString finalAttrs.ldflags)} bash scripts/slim build "$GOPATH" \
-        ${toString (map (package: "./${package}") finalAttrs.subPackages)}
-      runHook postBuild
-    '';
-
-    postInstall = ''
-      mkdir -p $activation/bin $keytools/bin
-      mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") activation} $activation/bin/
-      mv ${lib.concatMapStringsSep " " (name: "$out/bin/${name}") keytools} $keytools/bin/
-    ''
-    + lib.optionalString full ''
-      mkdir -p {$out,$activation}/libexec/sops-initrd
-      mv "$GOPATH/libexec/sops-initrd/sops-initrd" $out/libexec/sops-initrd/
-      mv "$GOPATH/libexec/sops-initrd/sops-install-secrets" $activation/libexec/sops-initrd/
-    ''
-    + ''
-      for page in docs/man/*.md; do
-        go-md2man -in "$page" -out "$(basename "$page" .md)"
-        installManPage "$(basename "$page" .md)"
-      done
-    ''
-    + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
-      installShellCompletion --cmd sops-initrd \
-        --bash <($out/bin/sops-initrd completion bash) \
-        --fish <($out/bin/sops-initrd completion fish) \
-        --zsh <($out/bin/sops-initrd completion zsh)
-      go run -ldflags ${lib.escapeShellArg (toString finalAttrs.ldflags)} ./cmd/sops-initrd man pages # small programs cannot
-      installManPage pages/*
-    ''
-    + ''
+    postInstall = functions + ''
+      install_programs
       wrapProgram $keytools/bin/sops-init-gpg-key --prefix PATH : ${lib.makeBinPath [ gnupg ]}
     '';
 
-    doInstallCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
-    installCheckPhase = ''
-      runHook preInstallCheck
-      for program in {$out,$activation,$keytools}/{bin,libexec/sops-initrd}/*; do
-        [[ -e $program ]] || continue # a small program alone, or a key tool
-        "$program" --version
-      done
-      runHook postInstallCheck
-    '';
+    doInstallCheck = runnable;
+    installCheckPhase = phase "InstallCheck" "check_installed";
+
+    # Everything, with what it needs of the rest of this repository.
+    passthru.tests.go = finalAttrs.finalPackage.overrideAttrs (package: {
+      pname = "${package.pname}-tests";
+      repository = fileset.toSource {
+        root = ../..;
+        fileset = fileset.difference ../.. (
+          fileset.unions (
+            map fileset.maybeMissing [
+              ../../.git
+              ../../build
+              ../../vendor
+            ]
+          )
+        );
+      };
+      nativeCheckInputs = [
+        bashInteractive
+        gnupg
+        openssh
+      ];
+      checkPhase = ''
+        runHook preCheck
+        export HOME=$TMPDIR
+        cp -r --no-preserve=mode "$repository/." .
+        go test ./cmd/... ./initrd/... ./internal/...
+        runHook postCheck
+      '';
+    });
 
     meta = {
       description = "Secrets from sops files, at activation and in the initrd of NixOS";
+      homepage = "https://github.com/sops-initrd/sops-initrd";
+      changelog = "https://github.com/sops-initrd/sops-initrd/blob/main/CHANGELOG.md";
       license = lib.licenses.mit;
-      platforms = lib.platforms.linux;
+      maintainers = [ ];
+      platforms = lib.platforms.unix;
       mainProgram = "sops-initrd";
-      outputsToInstall = finalAttrs.outputs;
+      outputsToInstall = [
+        "out"
+        "man"
+      ];
     };
   }
 )

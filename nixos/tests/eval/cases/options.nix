@@ -205,7 +205,10 @@ in
         foreign = pkgs // {
           pkgsBuildHost = native;
           stdenv = pkgs.stdenv // {
-            hostPlatform.system = "aarch64-linux";
+            hostPlatform = {
+              system = "aarch64-linux";
+              isLinux = true;
+            };
           };
         };
         inherit (r.config) sops;

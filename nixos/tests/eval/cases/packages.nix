@@ -12,10 +12,16 @@ let
     inherit self;
     nixpkgs = {
       inherit lib;
-      legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (_: pkgs);
+      legacyPackages =
+        lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (_: pkgs)
+        // lib.genAttrs [ "x86_64-darwin" "aarch64-darwin" ] (_: mac);
     };
   };
   packages = import root { inherit pkgs; };
+  mac = import ../stand-ins/pkgs.nix {
+    inherit lib;
+    isLinux = false;
+  };
   throws = value: !(builtins.tryEval value).success;
 
   names = [
@@ -75,11 +81,43 @@ in
       };
   };
 
-  "the flake has them for both systems" = {
+  "the flake has them for Linux, and for macOS what needs no Linux" = {
     expr = lib.mapAttrs (_: builtins.attrNames) self.packages;
+    expected =
+      lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (_: names)
+      // lib.genAttrs [ "x86_64-darwin" "aarch64-darwin" ] (_: [
+        "default"
+        "sops-import-keys-hook"
+        "sops-pgp-hook"
+        "ssh-to-age"
+        "ssh-to-pgp"
+      ]);
+  };
+
+  "a profile and a system get the program and the manual, not the closure of the key tools" = {
+    expr = lib.mapAttrs (_: p: p.meta.outputsToInstall) {
+      inherit (packages) sops-initrd sops-install-secrets ssh-to-age;
+    };
     expected = {
-      x86_64-linux = names;
-      aarch64-linux = names;
+      sops-initrd = [
+        "out"
+        "man"
+      ];
+      sops-install-secrets = [ "activation" ];
+      ssh-to-age = [ "keytools" ];
+    };
+  };
+
+  "the package's tests are short, all of them a test of their own" = {
+    expr = {
+      short = lib.hasInfix "test_programs" packages.default.arguments.checkPhase;
+      all = lib.hasInfix "go test ./cmd/... ./initrd/... ./internal/..." packages.default.passthru.tests.go.arguments.checkPhase;
+      inChecks = self.checks.x86_64-linux.go-tests.name;
+    };
+    expected = {
+      short = true;
+      all = true;
+      inChecks = "sops-initrd-tests";
     };
   };
 
@@ -97,6 +135,7 @@ in
       };
       checks = [
         "evaluation"
+        "go-tests"
         "option-docs"
       ];
       shells = [ "default" ];
@@ -151,7 +190,7 @@ in
 
   "the overlay adds the packages under the names that users know" = {
     expr = builtins.attrNames (self.overlays.default pkgs pkgs);
-    expected = lib.remove "default" names;
+    expected = lib.subtractLists [ "default" "ssh-to-age" "ssh-to-pgp" ] names;
   };
 
   "the lock is of the branch that the flake names" = {

@@ -3,6 +3,7 @@
 {
   lib,
   suffix ? "", # of all names, to tell packages of two platforms apart
+  isLinux ? true,
 }:
 
 let
@@ -51,12 +52,20 @@ let
   buildGoModule =
     function:
     let
-      arguments = lib.fix function;
+      arguments = lib.fix (
+        self:
+        function (
+          self
+          // {
+            finalPackage.overrideAttrs = f: derivation "${self.pname}-tests" { arguments = self // f self; };
+          }
+        )
+      );
       name = "${arguments.pname}-${arguments.version}";
       outputs = lib.genAttrs arguments.outputs (
         output:
         derivation (if output == "out" then name else "${name}-${output}") {
-          inherit (arguments) meta;
+          inherit (arguments) meta passthru;
           outputName = output;
         }
       );
@@ -64,7 +73,8 @@ let
     outputs.out // outputs // { inherit arguments; };
 
   platform = {
-    system = "x86_64-linux";
+    system = if isLinux then "x86_64-linux" else "x86_64-darwin";
+    inherit isLinux;
     canExecute = _: true;
   };
 
@@ -84,6 +94,9 @@ let
       "nix"
       "nixfmt"
       "nixfmt-tree"
+      "openssh"
+      "ssh-to-age"
+      "ssh-to-pgp"
       "statix"
       "sops"
       "systemd"
