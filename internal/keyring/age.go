@@ -57,7 +57,7 @@ func (r *Ring) Programs(ctx context.Context, s Sealed) (dataKey []byte, source s
 		if err == nil || ctx.Err() != nil {
 			break
 		}
-		memory, plugins, cmdErr := c.keys(ctx, r.timeout, s.Recipient)
+		memory, plugins, cmdErr := c.keys(ctx, r, s.Recipient)
 		if cmdErr != nil {
 			r.skip(c.variable, cmdErr.Error())
 			continue
@@ -101,17 +101,20 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	broken := ErrNoMatch
 	for _, k := range keys {
 		name := k.identity.(*plugin.Identity).Name()
-		ended := make(chan struct{})
-		data, err := Within(ctx, r.timeout, func() ([]byte, error) {
-			defer close(ended)
-			return decryptAge(s.Data, k.identity)
+		data, err := limited(r, "age-plugin-"+name, func(left time.Duration) ([]byte, error) {
+			ended := make(chan struct{})
+			data, err := within(ctx, left, func() ([]byte, error) {
+				defer close(ended)
+				return decryptAge(s.Data, k.identity)
+			})
+			if errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
+				endPlugin(name, ended)
+				err = fmt.Errorf("age-plugin-%s: %w", name, err)
+			}
+			return data, err
 		})
 		if err == nil {
 			return data, k.source, nil
-		}
-		if errors.Is(err, ErrNoAnswer) || ctx.Err() != nil {
-			endPlugin(name, ended)
-			err = fmt.Errorf("age-plugin-%s: %w", name, err)
 		}
 		if errors.Is(broken, ErrNoMatch) && !errors.Is(err, ErrNoMatch) {
 			broken = fmt.Errorf("%s: %w", k.source, err)

@@ -32,11 +32,12 @@ func newCommand(variable, line string, parse func(string, []byte) (memory, plugi
 	return &command{variable, line, parse, make(map[string]commandAnswer)}
 }
 
-func (c *command) keys(ctx context.Context, timeout time.Duration, recipient string) (memory, plugins []ageKey, err error) {
+func (c *command) keys(ctx context.Context, r *Ring, recipient string) (memory, plugins []ageKey, err error) {
 	a, ok := c.answers[recipient]
 	if !ok {
 		var output []byte
-		if output, a.err = c.run(ctx, timeout, recipient); a.err == nil {
+		output, a.err = limited(r, c.variable, func(left time.Duration) ([]byte, error) { return c.run(ctx, left, recipient) })
+		if a.err == nil {
 			a.memory, a.plugins = c.parse(c.variable, output)
 		}
 		c.answers[recipient] = a
@@ -50,16 +51,40 @@ func (c *command) run(ctx context.Context, timeout time.Duration, recipient stri
 	if err != nil || len(args) == 0 {
 		return nil, errors.New("not a command line")
 	}
-	output, _, err := run(ctx, timeout, program{args[0], args[1:], nil, []string{envRecipient + "=" + recipient}})
+	output, _, err := run(ctx, timeout, program{
+		Path: args[0], Args: args[1:], Env: []string{envRecipient + "=" + recipient}, MaxOutput: maxKeyFileBytes,
+	})
 	return output, err
 }
 
 // program is a program to start. Its environment is this process's own, with Env added.
 type program struct {
-	Path  string
-	Args  []string
-	Stdin []byte
-	Env   []string
+	Path      string
+	Args      []string
+	Stdin     []byte
+	Env       []string
+	MaxOutput int // a program that prints more is killed
+}
+
+// maxComplaintBytes is what is kept of standard error: a few lines of it are shown.
+const maxComplaintBytes = 4096
+
+// capped keeps what is written to it up to a limit; then it calls full.
+type capped struct {
+	kept  bytes.Buffer // not embedded: io.Copy would go around the limit through its ReadFrom
+	limit int
+	full  func()
+	over  bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	room := c.limit - c.kept.Len()
+	c.kept.Write(p[:min(len(p), room)])
+	if len(p) > room {
+		c.over = true
+		c.full()
+	}
+	return len(p), nil // what was not kept is not missed
 }
 
 // run runs a program with no terminal of its own to its end, or kills it with all of its process group.
@@ -67,7 +92,8 @@ func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
-	var out, complaints bytes.Buffer
+	out := capped{limit: p.MaxOutput, full: cancel}
+	complaints := capped{limit: maxComplaintBytes, full: func() {}}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(p.Stdin), &out, &complaints
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -78,8 +104,10 @@ func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr 
 	var start *exec.Error
 	var notThere *fs.PathError
 	switch {
+	case out.over:
+		err = fmt.Errorf("%s: it printed more than %d bytes", p.Path, p.MaxOutput)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("%s: %w in %v", p.Path, ErrNoAnswer, timeout)
+		err = fmt.Errorf("%s: %w", p.Path, ErrNoAnswer)
 	case errors.As(err, &start):
 		err = fmt.Errorf("%s: %w", p.Path, start.Err)
 	case errors.As(err, &notThere):
@@ -87,12 +115,12 @@ func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr 
 	case errors.As(err, &exit):
 		err = fmt.Errorf("%s: %s", p.Path, exit.ProcessState)
 	}
-	return out.Bytes(), complaints.Bytes(), err
+	return out.kept.Bytes(), complaints.kept.Bytes(), err
 }
 
 // ageKeysOf reads the output of a program that prints age keys.
 func (r *Ring) ageKeysOf(source string, output []byte) (memory, plugins []ageKey) {
-	return r.parseAgeKeys(source, output)
+	return r.parseAgeKeys(source, output, false)
 }
 
 // sshKeyOf reads the output of a program that prints an SSH private key. As sops means it, it is an age key and no OpenPGP key.

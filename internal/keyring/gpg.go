@@ -31,6 +31,9 @@ type gpg struct {
 	started   bool            // there was no agent before: the one that runs now is ours
 }
 
+// maxListBytes bounds what gpg prints about its keys: a thousand keys with their subkeys.
+const maxListBytes = 1 << 20
+
 // newGPG is nil where no home may be used: below $HOME nothing is looked at unless the user asks for it.
 func newGPG(c Config, r *Ring) *gpg {
 	g := &gpg{binary: "gpg", home: c.Keys.GnuPGHome, timeout: c.Timeout}
@@ -78,10 +81,10 @@ func (g *gpg) open(ctx context.Context, r *Ring, s Sealed) ([]byte, string, erro
 	if g.keys != nil && !g.mayOpen(s.Data) {
 		return nil, "", ErrNoMatch
 	}
-	plain, complaints, err := run(ctx, g.timeout, program{g.binary, g.args("--decrypt"), s.Data, nil})
+	plain, err := g.run(ctx, r, program{Args: g.args("--decrypt"), Stdin: s.Data, MaxOutput: maxDataKeyBytes})
 	switch {
 	case err != nil:
-		return nil, "", fmt.Errorf("%w%s", err, said(complaints))
+		return nil, "", err
 	case len(plain) == 0:
 		// gpg of old versions drops packets of a kind that it does not know, and is content.
 		return nil, "", fmt.Errorf("%s decrypted it to nothing (is it too old for the message?)", g.binary)
@@ -89,14 +92,26 @@ func (g *gpg) open(ctx context.Context, r *Ring, s Sealed) ([]byte, string, erro
 	return plain, g.name(), nil
 }
 
+// run runs gpg. The error has what gpg complained about.
+func (g *gpg) run(ctx context.Context, r *Ring, p program) ([]byte, error) {
+	p.Path = g.binary
+	return limited(r, g.name(), func(left time.Duration) ([]byte, error) {
+		output, complaints, err := run(ctx, left, p)
+		if err != nil && !errors.Is(err, ErrNoAnswer) {
+			err = fmt.Errorf("%w%s", err, said(complaints))
+		}
+		return output, err
+	})
+}
+
 // list asks gpg for its secret keys, so that it is not started for messages that are for others.
 func (g *gpg) list(ctx context.Context, r *Ring) {
 	g.started = !g.agentRuns(ctx)
-	output, complaints, err := run(ctx, g.timeout, program{g.binary, g.args("--with-colons", "--list-secret-keys"), nil, nil})
+	output, err := g.run(ctx, r, program{Args: g.args("--with-colons", "--list-secret-keys"), MaxOutput: maxListBytes})
 	if err != nil {
 		var missing *exec.Error
 		if errors.As(err, &missing) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, ErrNoAnswer) {
-			g.listFault = fmt.Errorf("%w%s", err, said(complaints))
+			g.listFault = err
 			r.skip(g.name(), g.listFault.Error())
 		}
 		return // a wrapper may know how to decrypt, but not how to list
@@ -114,7 +129,7 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 		}
 	}
 	if len(fingerprints) == 0 {
-		r.skip(g.name(), "there is no secret key in it"+said(complaints))
+		r.skip(g.name(), "there is no secret key in it")
 		return
 	}
 	r.found(Identity{g.name(), "pgp", fingerprints})
@@ -148,7 +163,9 @@ func (g *gpg) agentRuns(ctx context.Context) bool {
 	if g.home == "" {
 		return true // the user's own agent is nobody else's business
 	}
-	output, _, err := run(ctx, g.timeout, program{"gpgconf", []string{"--homedir", g.home, "--list-dirs", "agent-socket"}, nil, nil})
+	output, _, err := run(ctx, g.timeout, program{
+		Path: "gpgconf", Args: []string{"--homedir", g.home, "--list-dirs", "agent-socket"}, MaxOutput: maxListBytes,
+	})
 	if err != nil {
 		return true // it could not be ended either
 	}
@@ -170,7 +187,9 @@ func (g *gpg) close() error {
 		return nil
 	}
 	g.started = false
-	_, complaints, err := run(context.Background(), g.timeout, program{"gpgconf", []string{"--homedir", g.home, "--kill", "all"}, nil, nil})
+	_, complaints, err := run(context.Background(), g.timeout, program{
+		Path: "gpgconf", Args: []string{"--homedir", g.home, "--kill", "all"}, MaxOutput: maxListBytes,
+	})
 	if err != nil && !errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("end the agent of %s: %w%s", g.home, err, said(complaints))
 	}

@@ -305,16 +305,6 @@ func TestOpen_home(t *testing.T) {
 	}
 }
 
-// In user mode a path may begin with %r.
-func TestOpen_runtimeDirectory(t *testing.T) {
-	t.Parallel()
-	path := testkeys.Path(t, testkeys.Age)
-	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: "%r/age.txt"}, UserMode: true, Getenv: env("XDG_RUNTIME_DIR", filepath.Dir(path))})
-	if _, _, err := r.Memory(sealAge(t, testkeys.Public(t, testkeys.Age), "x")); err != nil {
-		t.Errorf("%v, skipped %v", err, r.Skipped())
-	}
-}
-
 // script writes an executable shell script.
 func script(t testing.TB, path, text string) string {
 	t.Helper()

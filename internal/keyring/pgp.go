@@ -32,7 +32,8 @@ func (r *Ring) openPGP(s Sealed) ([]byte, string, error) {
 	ring := &openPGPRing{keys: r.pgp}
 	// Old versions of gpg leave the integrity code of a message away. A data key that was tampered with does no harm: nothing
 	// can be decrypted with it, because all values of the file are authenticated.
-	config := &packet.Config{InsecureAllowUnauthenticatedMessages: true}
+	limit := int64(maxDataKeyBytes) // of what a compressed message may unpack to
+	config := &packet.Config{InsecureAllowUnauthenticatedMessages: true, MaxDecompressedMessageSize: &limit}
 	message, err := openpgp.ReadMessage(block.Body, ring, nil, config)
 	var plain []byte
 	if err == nil {

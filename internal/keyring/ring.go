@@ -59,9 +59,12 @@ type Ring struct {
 	commands   []*command                        // programs that print keys
 	gpg        *gpg                              // nil without a home that may be used
 	seen       map[string]bool                   // sources that were read
+	told       map[any]bool                      // what is in identities and skipped
+	vain       map[string]vain                   // by source
+	allVain    time.Duration                     // what all of them lasted
 	read       struct{ identities, skipped int } // how many of both were known when the ring was open
 
-	mu       sync.Mutex // guards skipped and identities once the ring is open
+	mu       sync.Mutex // guards what is told, and the times, once the ring is open
 	programs sync.Mutex // one program at a time: a token or a card has one user
 }
 
@@ -85,7 +88,9 @@ func Open(c Config) *Ring {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
 	}
-	r := &Ring{timeout: c.Timeout, seen: make(map[string]bool)}
+	r := &Ring{
+		timeout: c.Timeout, seen: make(map[string]bool), told: make(map[any]bool), vain: make(map[string]vain),
+	}
 	r.addManifest(c)
 	r.addEnvironment(c)
 	if c.UserMode {
@@ -143,28 +148,66 @@ func (r *Ring) skip(source, reason string) { r.skipAs(Skipped{Source: source, Re
 func (r *Ring) skipAs(s Skipped) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, other := range r.skipped {
-		if other == s {
-			return
-		}
+	if !r.told[s] {
+		r.told[s] = true
+		r.skipped = append(r.skipped, s)
 	}
-	r.skipped = append(r.skipped, s)
 }
 
 func (r *Ring) found(id Identity) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, other := range r.identities {
-		if other.Source == id.Source && other.Type == id.Type && slices.Equal(other.Recipients, id.Recipients) {
-			return
-		}
+	key := [3]string{id.Source, id.Type, strings.Join(id.Recipients, "\n")}
+	if !r.told[key] {
+		r.told[key] = true
+		r.identities = append(r.identities, id)
 	}
-	r.identities = append(r.identities, id)
 }
 
-// Within waits for f, but not longer than timeout and not longer than ctx. f goes on when it is not waited
-// for any more: it must be something that ends with the process.
-func Within[T any](ctx context.Context, timeout time.Duration, f func() (T, error)) (T, error) {
+// Ask waits for f, which asks a service for a key, as limited says. f goes on when it is not waited for any more: it must
+// be something that ends with the process.
+func Ask[T any](ctx context.Context, r *Ring, source string, f func() (T, error)) (T, error) {
+	return limited(r, source, func(left time.Duration) (T, error) { return within(ctx, left, f) })
+}
+
+// limited gives f the time that is left for asking a source. The tries that come to nothing may last as long as the timeout
+// together: a source that hangs is waited for once in a run, whatever the number of files and recipients.
+func limited[T any](r *Ring, source string, f func(left time.Duration) (T, error)) (T, error) {
+	r.mu.Lock()
+	tries := r.vain[source]
+	left := min(r.timeout-tries.lasted, maxSilentSources*r.timeout-r.allVain)
+	r.mu.Unlock()
+	if left <= 0 {
+		var none T
+		return none, cmp.Or(tries.last, fmt.Errorf("not asked: other key sources gave %w", ErrNoAnswer))
+	}
+	begin := time.Now()
+	value, err := f(left)
+	if errors.Is(err, ErrNoAnswer) {
+		err = fmt.Errorf("%w in %v", err, r.timeout)
+	}
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		lasted := time.Since(begin)
+		r.vain[source] = vain{r.vain[source].lasted + lasted, err}
+		r.allVain += lasted
+	}
+	return value, err
+}
+
+// vain is the tries of a key source that came to nothing.
+type vain struct {
+	lasted time.Duration
+	last   error
+}
+
+// maxSilentSources is how many key sources are waited for to the end of their time, so that a file that names a hundred
+// services cannot hold up a run: of two regions of a cloud, a token and an agent none may answer.
+const maxSilentSources = 4
+
+// within waits for f, but not longer than timeout and not longer than ctx.
+func within[T any](ctx context.Context, timeout time.Duration, f func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -184,6 +227,6 @@ func Within[T any](ctx context.Context, timeout time.Duration, f func() (T, erro
 		if ctx.Err() != nil {
 			return none, ctx.Err()
 		}
-		return none, fmt.Errorf("%w in %v", ErrNoAnswer, timeout)
+		return none, ErrNoAnswer
 	}
 }

@@ -17,8 +17,12 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
-// maxKeyFileBytes bounds what is read of a key file: a device file or a mistaken path must not fill the memory.
-const maxKeyFileBytes = 1 << 20
+// Bounds on what has the keys of a host: a mistaken path, or a program that prints without an end, must not fill the
+// memory, nor the terminal.
+const (
+	maxKeyFileBytes = 1 << 20 // of a file, and of what a program prints; thousands of keys
+	maxBadLines     = 10      // of a file are told one by one
+)
 
 // The variables of sops that name age keys (sops, docs, "Encrypting using age").
 const (
@@ -33,26 +37,20 @@ const (
 )
 
 func (r *Ring) addManifest(c Config) {
-	expand := func(path string) string {
-		if rest, ok := strings.CutPrefix(path, "%r/"); ok && c.UserMode {
-			return filepath.Join(c.Getenv("XDG_RUNTIME_DIR"), rest)
-		}
-		return path
-	}
 	for _, path := range c.Keys.AgeSSHKeyPaths {
-		r.addSSHFile(expand(path))
+		r.addSSHFile(path)
 	}
 	if c.Keys.AgeKeyFile != "" {
-		r.addAgeFile(expand(c.Keys.AgeKeyFile))
+		r.addAgeFile(c.Keys.AgeKeyFile)
 	}
 	for _, path := range c.Keys.SSHKeyPaths {
-		r.addSSHFile(expand(path))
+		r.addSSHFile(path)
 	}
 }
 
 func (r *Ring) addEnvironment(c Config) {
 	if keys := c.Getenv(envAgeKey); keys != "" {
-		r.addAgeKeys(envAgeKey, []byte(strings.Join(strings.Fields(keys), "\n")))
+		r.addAgeKeys(envAgeKey, []byte(keys), true)
 	}
 	if path := c.Getenv(envAgeKeyFile); path != "" {
 		r.addAgeFile(path)
@@ -139,17 +137,18 @@ func parseSSHKey(source string, data []byte) (*sshkey.Private, []ageKey, error) 
 
 func (r *Ring) addAgeFile(path string) {
 	if data, ok := r.readOnce(path); ok {
-		r.addAgeKeys(path, data)
+		r.addAgeKeys(path, data, false)
 	}
 }
 
-func (r *Ring) addAgeKeys(source string, data []byte) {
-	memory, plugins := r.parseAgeKeys(source, data)
+func (r *Ring) addAgeKeys(source string, data []byte, several bool) {
+	memory, plugins := r.parseAgeKeys(source, data, several)
 	r.memory, r.plugins = append(r.memory, memory...), append(r.plugins, plugins...)
 }
 
-// parseAgeKeys reads age identities, one a line. A line that is none does not spoil the others.
-func (r *Ring) parseAgeKeys(source string, data []byte) (memory, plugins []ageKey) {
+// parseAgeKeys reads age identities, one a line, or several, as in a variable of sops. A line that is none does not spoil
+// the others.
+func (r *Ring) parseAgeKeys(source string, data []byte, several bool) (memory, plugins []ageKey) {
 	if bytes.HasPrefix(data, []byte("age-encryption.org/")) || bytes.HasPrefix(data, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
 		r.skip(source, "the key file has a passphrase")
 		return nil, nil
@@ -160,25 +159,36 @@ func (r *Ring) parseAgeKeys(source string, data []byte) (memory, plugins []ageKe
 	}
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, maxKeyFileBytes+1)
-	n := 0
+	n, bad := 0, 0
 	for number := 1; lines.Scan(); number++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		n++
-		identity, described, err := parseAgeKey(line)
-		if err != nil {
-			r.skip(source, fmt.Sprintf("line %d: %v", number, err))
-			continue
+		words := []string{line}
+		if several {
+			words = strings.Fields(line)
 		}
-		described.Source = source
-		r.found(described)
-		if _, ok := identity.(*plugin.Identity); ok {
-			plugins = append(plugins, ageKey{source, identity})
-		} else {
-			memory = append(memory, ageKey{source, identity})
+		for _, word := range words {
+			n++
+			identity, described, err := parseAgeKey(word)
+			if err != nil {
+				if bad++; bad <= maxBadLines {
+					r.skip(source, fmt.Sprintf("line %d: %v", number, err))
+				}
+				continue
+			}
+			described.Source = source
+			r.found(described)
+			if _, ok := identity.(*plugin.Identity); ok {
+				plugins = append(plugins, ageKey{source, identity})
+			} else {
+				memory = append(memory, ageKey{source, identity})
+			}
 		}
+	}
+	if bad > maxBadLines {
+		r.skip(source, fmt.Sprintf("%d more lines are no keys", bad-maxBadLines))
 	}
 	if n == 0 {
 		r.skip(source, "there is no key in it")

@@ -167,7 +167,7 @@ func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
 		_ = remotekey.HandOver(ctx) // where it fails the file's own error says why
 	}
 	ring := keyring.Open(req.ringConfig())
-	inParallel(files, func(f *file) { f.decrypt(ctx, ring, req.timeout()) })
+	inParallel(files, func(f *file) { f.decrypt(ctx, ring) })
 	err := ring.Close()
 	for _, f := range files {
 		if errors.Is(f.fault, remotekey.ErrHandOver) {
@@ -266,13 +266,13 @@ func filesByName(files []*file) map[string]*file {
 	return byName
 }
 
-func (f *file) decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Duration) {
+func (f *file) decrypt(ctx context.Context, ring *keyring.Ring) {
 	f.values = make(map[string]Value, len(f.secrets))
 	if f.fault != nil {
 		return
 	}
 	var plain *sopsfile.Plain
-	if plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring, timeout); f.fault != nil {
+	if plain, f.attempts, f.fault = f.opened.Decrypt(ctx, ring); f.fault != nil {
 		return
 	}
 	for _, s := range f.secrets {

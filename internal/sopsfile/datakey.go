@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/getsops/sops/v3/shamir"
 
@@ -108,7 +107,7 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 }
 
 // dataKey finds the data key: keys in memory are tried on all recipients first, then programs, then the network.
-func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Duration) ([]byte, []Attempt, error) {
+func (f *File) dataKey(ctx context.Context, ring *keyring.Ring) ([]byte, []Attempt, error) {
 	if err := remotekey.AuditLog(); err != nil {
 		return nil, nil, err
 	}
@@ -123,7 +122,7 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Memory(sealed(r)) })
 	s.try(Recipient.local, func(r Recipient) ([]byte, string, error) { return ring.Programs(ctx, sealed(r)) })
 	s.try(func(r Recipient) bool { return !r.local() }, func(r Recipient) ([]byte, string, error) {
-		part, err := fromService(ctx, timeout, r)
+		part, err := fromService(ctx, ring, r)
 		return part, r.Type, err
 	})
 	if !s.done() && s.handOver {
@@ -150,8 +149,8 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring, timeout time.Dur
 
 // fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
 // left alone, and ends with the process.
-func fromService(ctx context.Context, timeout time.Duration, r Recipient) ([]byte, error) {
-	return keyring.Within(ctx, timeout, func() (part []byte, err error) {
+func fromService(ctx context.Context, ring *keyring.Ring, r Recipient) ([]byte, error) {
+	return keyring.Ask(ctx, ring, r.Name(), func() (part []byte, err error) {
 		err = guard(func() error {
 			part, err = remotekey.Decrypt(ctx, r.key)
 			if err != nil && !errors.Is(err, remotekey.ErrHandOver) {

@@ -21,10 +21,10 @@ type Plain struct {
 	index    index
 }
 
-// Decrypt decrypts the file and checks its message authentication code. Each program and each key service is waited for no
-// longer than timeout. What came of each recipient is told on success too. When no key fits the error is a *NoKeyError.
-func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring, timeout time.Duration) (*Plain, []Attempt, error) {
-	key, attempts, err := f.dataKey(ctx, ring, timeout)
+// Decrypt decrypts the file and checks its message authentication code. Programs and key services are waited for as the ring
+// says. What came of each recipient is told on success too. When no key fits the error is a *NoKeyError.
+func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring) (*Plain, []Attempt, error) {
+	key, attempts, err := f.dataKey(ctx, ring)
 	if err != nil {
 		return nil, attempts, err
 	}

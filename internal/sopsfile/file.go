@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/getsops/sops/v3"
@@ -21,8 +22,9 @@ import (
 type File struct {
 	format manifest.Format
 	traits
-	store sops.Store
-	tree  sops.Tree
+	store      sops.Store
+	tree       sops.Tree
+	recipients []Recipient
 }
 
 // Recipient is one of those for whom a file is encrypted.
@@ -37,12 +39,9 @@ type Recipient struct {
 	key keys.MasterKey
 }
 
-// maxBytes bounds a sops file: the trees that sops makes of it are many times as large.
-const maxBytes = 64 << 20
-
 // Open reads the file at path. The errors say what is wrong with the file, but not its path.
 func Open(path string, format manifest.Format) (*File, error) {
-	data, err := inputfile.Read(path, maxBytes)
+	data, err := inputfile.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +85,19 @@ func load(data []byte, format manifest.Format) (*File, error) {
 		return nil, fmt.Errorf("unknown format %q", format)
 	}
 	f.store = f.traits.store(config.NewStoresConfig())
+	if f.bound != nil {
+		if err := f.bound(data); err != nil {
+			return nil, err
+		}
+	}
 	err := guard(func() (err error) {
 		if format == manifest.YAML {
 			f.tree, err = loadYAML(data, f.store)
 		} else {
 			f.tree, err = f.store.LoadEncryptedFile(data)
+		}
+		if err == nil {
+			f.recipients = recipients(f.tree.Metadata)
 		}
 		return err
 	})
@@ -113,6 +120,12 @@ func guard(f func() error) (err error) {
 // unreadable says that a file is not of its format. The errors of the parsers quote the lines they stumble over, which may be
 // plaintext, so that only the number of the line is kept.
 func unreadable(format manifest.Format, err error) error {
+	if limit := limitError(""); errors.As(err, &limit) {
+		return err
+	}
+	if strings.Contains(err.Error(), "exceeded max depth") { // of the YAML parser, which has no type for it
+		return limitError(fmt.Sprintf("nested deeper than %d levels", maxDepth))
+	}
 	var badTime *time.ParseError
 	if errors.As(err, &badTime) {
 		return errors.New("the sops metadata are malformed: a time cannot be read")
@@ -124,9 +137,11 @@ func unreadable(format manifest.Format, err error) error {
 }
 
 // Recipients are those for whom the file is encrypted, in the order of the file.
-func (f *File) Recipients() []Recipient {
+func (f *File) Recipients() []Recipient { return f.recipients }
+
+func recipients(m sops.Metadata) []Recipient {
 	var all []Recipient
-	for i, group := range f.tree.Metadata.KeyGroups {
+	for i, group := range m.KeyGroups {
 		for _, key := range group {
 			all = append(all, Recipient{i, key.TypeToIdentifier(), key.ToString(), key})
 		}

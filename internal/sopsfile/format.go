@@ -16,6 +16,8 @@ import (
 // traits is what the formats differ in, here.
 type traits struct {
 	store func(*config.StoresConfig) sops.Store
+	// bound looks at the content before it is parsed; nil where the reader does it.
+	bound func(data []byte) error
 	// comments says that comments are a part of what is printed.
 	comments bool
 	// untyped says that all values are texts: a number that another format left is printed as its digits.
@@ -34,17 +36,21 @@ var formats = map[manifest.Format]traits{
 	},
 	manifest.JSON: {
 		store: func(c *config.StoresConfig) sops.Store { return json.NewStore(&c.JSON) },
+		bound: boundJSON,
 	},
 	manifest.Binary: {
 		store:  func(c *config.StoresConfig) sops.Store { return json.NewBinaryStore(&c.JSONBinary) },
+		bound:  boundJSON,
 		single: "data",
 	},
 	manifest.Dotenv: {
 		store:    func(c *config.StoresConfig) sops.Store { return dotenv.NewStore(&c.Dotenv) },
+		bound:    boundFlat,
 		comments: true, untyped: true,
 	},
 	manifest.INI: {
 		store:    func(c *config.StoresConfig) sops.Store { return ini.NewStore(&c.INI) },
+		bound:    boundFlat,
 		comments: true, untyped: true, sections: true,
 	},
 }

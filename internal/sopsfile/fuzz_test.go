@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sops-initrd/sops-initrd/internal/keyring"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
@@ -61,7 +60,7 @@ func probe(t *testing.T, ring *keyring.Ring, data []byte, format manifest.Format
 	if err := sealed.Write(new(bytes.Buffer), key); (err == nil) != (hasErr == nil) && key != "" {
 		t.Errorf("has: %v, write: %v", hasErr, err)
 	}
-	plain, _, err := file.Decrypt(context.Background(), ring, time.Second)
+	plain, _, err := file.Decrypt(context.Background(), ring)
 	if err != nil {
 		return false
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sops-initrd/sops-initrd/internal/keyring"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
@@ -56,7 +55,7 @@ func open(t testing.TB, path string, format manifest.Format) *File {
 
 func decrypt(t testing.TB, f *File, keys ...string) *Plain {
 	t.Helper()
-	plain, _, err := f.Decrypt(context.Background(), ringOf(t, keys...), time.Minute)
+	plain, _, err := f.Decrypt(context.Background(), ringOf(t, keys...))
 	if err != nil {
 		t.Fatal(err)
 	}

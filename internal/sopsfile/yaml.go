@@ -15,26 +15,40 @@ import (
 // everything else together. A file of plain maps, lists and values, as sops writes them, is parsed once here, and its keys are looked up;
 // whatever else stands in a file is left to sops.
 func loadYAML(data []byte, store sops.Store) (sops.Tree, error) {
-	branch, ok := plainYAML(data)
-	if !ok {
-		return store.LoadEncryptedFile(data)
+	documents, err := parseYAML(data)
+	if branch, ok := plainYAML(documents); ok && err == nil {
+		branches, metadata, err := stores.ExtractMetadata(sops.TreeBranches{branch}, stores.MetadataOpts{Flatten: stores.MetadataFlattenNone})
+		return sops.Tree{Branches: branches, Metadata: metadata}, err
 	}
-	branches, metadata, err := stores.ExtractMetadata(sops.TreeBranches{branch}, stores.MetadataOpts{Flatten: stores.MetadataFlattenNone})
-	return sops.Tree{Branches: branches, Metadata: metadata}, err
+	for _, d := range documents {
+		if err := boundAliases(d); err != nil {
+			return sops.Tree{}, err
+		}
+	}
+	return store.LoadEncryptedFile(data)
 }
 
-// plainYAML reads a single document without comments, anchors, aliases, merges and explicit tags, whose keys are strings, each once in
-// its map; ok is false for all others.
-func plainYAML(data []byte) (branch sops.TreeBranch, ok bool) {
+// parseYAML parses all documents of a file, or those before the first error.
+func parseYAML(data []byte) (documents []*yaml.Node, err error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var document, next yaml.Node
-	if decoder.Decode(&document) != nil || !errors.Is(decoder.Decode(&next), io.EOF) {
+	for {
+		document := new(yaml.Node)
+		if err := decoder.Decode(document); errors.Is(err, io.EOF) {
+			return documents, nil
+		} else if err != nil {
+			return documents, err
+		}
+		documents = append(documents, document)
+	}
+}
+
+// plainYAML makes a tree of a single document without comments, anchors, aliases, merges and explicit tags, whose keys are
+// strings, each once in its map; ok is false for all others.
+func plainYAML(documents []*yaml.Node) (branch sops.TreeBranch, ok bool) {
+	if len(documents) != 1 || documents[0].Kind != yaml.DocumentNode || !isPlain(documents[0]) || len(documents[0].Content) != 1 {
 		return nil, false
 	}
-	if document.Kind != yaml.DocumentNode || !isPlain(&document) || len(document.Content) != 1 {
-		return nil, false
-	}
-	value, ok := plainValue(document.Content[0])
+	value, ok := plainValue(documents[0].Content[0])
 	branch, isMap := value.(sops.TreeBranch)
 	return branch, ok && isMap
 }

@@ -24,7 +24,7 @@ func inGo(v any) string { return fmt.Sprintf("%#v", v) }
 // same values.
 func sameAsStore(t *testing.T, data []byte) (short bool) {
 	t.Helper()
-	branch, short := plainYAML(data)
+	branch, short := plainOf(data)
 	store := storeOf(manifest.YAML)
 	if short {
 		want, err := store.LoadPlainFile(data)
@@ -170,7 +170,7 @@ func manyKeys(n int) []byte {
 func TestLoadYAML_manyKeys(t *testing.T) {
 	t.Parallel()
 	const keys = 5000
-	if branch, ok := plainYAML(manyKeys(keys)); !ok || len(branch) != keys {
+	if branch, ok := plainOf(manyKeys(keys)); !ok || len(branch) != keys {
 		t.Errorf("%d keys of %d, %v", len(branch), keys, ok)
 	}
 }
@@ -181,7 +181,7 @@ func BenchmarkLoadYAML(b *testing.B) {
 		data := manyKeys(keys)
 		for name, load := range map[string]func() (int, error){
 			"here": func() (int, error) {
-				branch, _ := plainYAML(data)
+				branch, _ := plainOf(data)
 				return len(branch), nil
 			},
 			"sops": func() (int, error) {
@@ -223,4 +223,10 @@ func FuzzYAML(f *testing.F) {
 
 func storeOf(format manifest.Format) sops.Store {
 	return formats[format].store(config.NewStoresConfig())
+}
+
+func plainOf(data []byte) (sops.TreeBranch, bool) {
+	documents, err := parseYAML(data)
+	branch, ok := plainYAML(documents)
+	return branch, ok && err == nil
 }
