@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -29,13 +30,8 @@ var nixEnvironment = []string{
 	"NIX_PATH=nixpkgs=" + stageDir + "/nixpkgs:/home/alice/.nix-defexpr/channels",
 }
 
-func prefetch(url string) (string, error) {
-	out, err := exec.Command("nix-prefetch-url", "--unpack", url).Output()
-	return strings.TrimSpace(string(out)), err
-}
-
-// installNix lets both machines have a Nix of their own, with an empty store, nixpkgs, and a GitHub that has this repository as it is
-// in this directory.
+// installNix gives the administrator a real Nix, with an empty store, nixpkgs, and a GitHub that has
+// this repository as it is in this directory.
 func (s *stage) installNix(t *testing.T) {
 	t.Helper()
 	secondAddress(t)
@@ -45,30 +41,24 @@ func (s *stage) installNix(t *testing.T) {
 	github.add(t, "NixOS/nixpkgs", tree)
 	github.add(t, "sops-initrd/sops-initrd", "..")
 	certificate := github.serve(t)
-	for machine, owner := range map[string]int{"admin": 4000, "server01": 0} {
-		root := s.root(machine)
-		for _, dir := range []string{"/nix", "/nix/store", "/nix/var"} {
-			if err := os.MkdirAll(root+dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chown(root+dir, owner, owner); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := os.MkdirAll(root+"/etc/ssl/certs", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(root+"/etc/ssl/certs/ca-certificates.crt", certificate, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		hosts := "127.0.0.1 localhost server01 github.com api.github.com\n"
-		if err := os.WriteFile(root+"/etc/hosts", []byte(hosts), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.CopyFS(root+stageDir+"/nixpkgs", os.DirFS(tree)); err != nil {
+	root := s.root("admin")
+	for _, dir := range []string{"/nix", "/nix/store", "/nix/var"} {
+		err := os.MkdirAll(root+dir, 0o755)
+		if err := errors.Join(err, os.Chown(root+dir, 4000, 4000)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	const certificates, hosts = "/etc/ssl/certs/ca-certificates.crt", "127.0.0.1 localhost github.com api.github.com\n"
+	standin := root + stageDir + "/standins/nix"
+	if err := errors.Join(
+		os.MkdirAll(filepath.Dir(root+certificates), 0o755), os.WriteFile(root+certificates, certificate, 0o644),
+		os.WriteFile(root+"/etc/hosts", []byte(hosts), 0o644), os.CopyFS(root+stageDir+"/nixpkgs", os.DirFS(tree)),
+		os.Remove(standin), os.Symlink("/usr/bin/nix", standin),
+	); err != nil {
+		t.Fatal(err)
+	}
+	env := append(environment("alice", "/home/alice", adminPath), nixEnvironment...)
+	s.admin = s.shell(t, "admin", "--userspec=4000:4000", env)
 }
 
 // secondAddress gives the loopback interface an address beside 127.0.0.1, without which Nix takes the machine for one that has no

@@ -18,8 +18,8 @@ func TestManualPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	programs, err := filepath.Glob("../cmd/*")
-	if err != nil || len(programs) != 5 {
-		t.Fatalf("programs %q: %v", programs, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, program := range programs {
 		name := filepath.Base(program)

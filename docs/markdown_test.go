@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"testing"
 )
 
 // block is a fenced block of a page. Its first line has the language and attributes: ```nix file=flake.nix.
@@ -14,6 +15,8 @@ type block struct {
 	lang  string
 	attrs map[string]string
 	text  string
+	// hidden: it stands in a comment. It prepares something and no reader sees it.
+	hidden bool
 }
 
 func (b *block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
@@ -21,11 +24,13 @@ func (b *block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
 var fence = regexp.MustCompile("^( *)```(.*)$")
 
 // blocks reads all fenced blocks of a page, those in lists too.
-func blocks(page string) ([]*block, error) {
+func blocks(t *testing.T, page string) []*block {
+	t.Helper()
 	data, err := os.ReadFile(page)
 	if err != nil {
-		return nil, err
+		t.Fatal(err)
 	}
+	comment := false
 	var all []*block
 	var open *block
 	indent, n := "", 0
@@ -33,9 +38,17 @@ func blocks(page string) ([]*block, error) {
 		n++
 		line = strings.TrimSuffix(line, "\n")
 		m := fence.FindStringSubmatch(line)
+		if open == nil {
+			if strings.Contains(line, "<!--") {
+				comment = true
+			}
+			if strings.LastIndex(line, "-->") > strings.LastIndex(line, "<!--") {
+				comment = false
+			}
+		}
 		switch {
 		case m != nil && open == nil:
-			open = &block{page: page, line: n + 1, attrs: map[string]string{}}
+			open = &block{page: page, line: n + 1, attrs: map[string]string{}, hidden: comment}
 			indent = m[1]
 			for i, word := range strings.Fields(m[2]) {
 				if name, value, _ := strings.Cut(word, "="); i == 0 {
@@ -52,9 +65,9 @@ func blocks(page string) ([]*block, error) {
 		}
 	}
 	if open != nil {
-		return nil, fmt.Errorf("%s: the block is not closed", open)
+		t.Fatalf("%s: the block is not closed", open)
 	}
-	return all, nil
+	return all
 }
 
 // command is one command of a transcript and what it prints.
@@ -70,7 +83,8 @@ type command struct {
 var prompts = map[string]string{"$ ": "admin", "root@server01# ": "server01"}
 
 // commands reads a transcript.
-func (b *block) commands() ([]*command, error) {
+func (b *block) commands(t *testing.T) []*command {
+	t.Helper()
 	var all []*command
 	var last *command
 	for i, line := range strings.Split(strings.TrimSuffix(b.text, "\n"), "\n") {
@@ -85,7 +99,7 @@ func (b *block) commands() ([]*command, error) {
 		switch {
 		case machine != "":
 		case last == nil:
-			return nil, fmt.Errorf("%s: a transcript begins with a prompt", b)
+			t.Fatalf("%s: a transcript begins with a prompt", b)
 		case line == ">" || strings.HasPrefix(line, "> ") && len(last.want) == 0:
 			last.text += "\n" + strings.TrimPrefix(strings.TrimPrefix(line, ">"), " ")
 		default:
@@ -95,7 +109,7 @@ func (b *block) commands() ([]*command, error) {
 	if last != nil {
 		last.typed = b.attrs["typed"]
 	}
-	return all, nil
+	return all
 }
 
 // fails says whether the transcript shows a failure.

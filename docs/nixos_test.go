@@ -24,6 +24,8 @@ type evaluated struct {
 	Faults      []string  `json:"faults"`
 	Warnings    []string  `json:"warnings"`
 	Hook        string    `json:"hook"`
+	Manifest    string    `json:"manifest"`  // of the initrd
+	Installed   bool      `json:"installed"` // sops-initrd, for people
 	Activation  []string  `json:"activation"`
 	Base        string    `json:"base"`
 	Files       []file    `json:"files"`
@@ -95,7 +97,7 @@ var storeFile = regexp.MustCompile(`/nix/store/([0-9a-z]{32})-([A-Za-z0-9._+-]+)
 
 // evaluate evaluates the configuration in a directory of this machine.
 func evaluate(directory, host string) (*generation, error) {
-	data, err := evaluation("evaluate.nix", "--argstr", "directory", directory, "--argstr", "host", host)
+	data, err := evaluation(directory, "--argstr", "directory", directory, "--argstr", "host", host)
 	if err != nil {
 		return nil, fmt.Errorf("evaluate %s:\n%w", directory, err)
 	}
@@ -131,30 +133,30 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-// evaluation evaluates an expression of docs/stage, or finds what it was where there is no nixpkgs.
-func evaluation(expression string, args ...string) ([]byte, error) {
-	if err := os.MkdirAll(evaluationsDir, 0o755); err != nil {
-		return nil, err
-	}
-	before, err := os.ReadDir(evaluationsDir)
+// evaluation evaluates a configuration, or finds what it was where there is no nixpkgs. What is
+// kept is named by a digest of the Nix files and of the names of the others.
+func evaluation(directory string, args ...string) ([]byte, error) {
+	short, all, err := digests(directory)
 	if err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%s.%d.json", os.Getenv("STAGE_NAME"), len(before)+1)
+	name := filepath.Join(evaluationsDir, short+".json")
+	if err := os.MkdirAll(evaluationsDir, 0o755); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(stageDir + "/nixpkgs-lib"); err != nil {
-		data, err := os.ReadFile(stageDir + "/repo/docs/stage/evaluated/" + name)
+		data, err := os.ReadFile(stageDir + "/repo/docs/stage/evaluated/" + short + ".json")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("a configuration that was not evaluated yet: %w", err)
 		}
 		var failed failure
 		if err := json.Unmarshal(data, &failed); err == nil && failed.Error != "" {
-			err = errors.New(failed.Error)
-			return nil, errors.Join(err, os.WriteFile(filepath.Join(evaluationsDir, name), data, 0o644))
+			return nil, errors.Join(errors.New(failed.Error), os.WriteFile(name, data, 0o644))
 		}
-		return expand(data, len(before)), os.WriteFile(filepath.Join(evaluationsDir, name), data, 0o644)
+		return expand(data, all), os.WriteFile(name, data, 0o644)
 	}
-	cmd := exec.Command("nix-instantiate", append([]string{
-		"--eval", "--strict", "--json", stageDir + "/repo/docs/stage/" + expression,
+	cmd := exec.Command("/usr/bin/nix-instantiate", append([]string{
+		"--eval", "--strict", "--json", stageDir + "/repo/docs/stage/evaluate.nix",
 		"--argstr", "libPath", stageDir + "/nixpkgs-lib", "--argstr", "repo", stageDir + "/repo",
 	}, args...)...)
 	cmd.Env = append(os.Environ(), "NIX_CONFIG=build-users-group =\nstore = dummy://")
@@ -167,9 +169,31 @@ func evaluation(expression string, args ...string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return nil, errors.Join(errors.New(text), os.WriteFile(filepath.Join(evaluationsDir, name), shorten(data), 0o644))
+		return nil, errors.Join(errors.New(text), os.WriteFile(name, shorten(data), 0o644))
 	}
-	return data, os.WriteFile(filepath.Join(evaluationsDir, name), shorten(data), 0o644)
+	return expand(shorten(data), all), os.WriteFile(name, shorten(data), 0o644)
+}
+
+// digests are one of the Nix files and of the names of all others in a directory, and one of
+// everything in it.
+func digests(directory string) (short, all string, err error) {
+	nix, everything := sha256.New(), sha256.New()
+	err = filepath.WalkDir(directory, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if d != nil && d.Name() == ".git" {
+				return fs.SkipDir
+			}
+			return err
+		}
+		data, err := os.ReadFile(path)
+		fmt.Fprintf(everything, "%s\x00%s\x00", path, data)
+		if filepath.Ext(path) != ".nix" {
+			data = nil
+		}
+		fmt.Fprintf(nix, "%s\x00%s\x00", path, data)
+		return err
+	})
+	return hex.EncodeToString(nix.Sum(nil)[:6]), hex.EncodeToString(everything.Sum(nil)), err
 }
 
 // shorten replaces the digests of store paths, which depend on the keys that a run makes, by their numbers, and indents.
@@ -190,10 +214,10 @@ func shorten(data []byte) []byte {
 	return out.Bytes()
 }
 
-// expand makes digests of numbers, other ones for every evaluation.
-func expand(data []byte, evaluation int) []byte {
+// expand makes digests of numbers, others for every content of the directory.
+func expand(data []byte, content string) []byte {
 	return regexp.MustCompile(`/nix/store/@[0-9]+@-`).ReplaceAllFunc(data, func(path []byte) []byte {
-		sum := sha256.Sum256(append(bytes.Clone(path), byte(evaluation)))
+		sum := sha256.Sum256(append(bytes.Clone(path), content...))
 		return []byte("/nix/store/" + hex.EncodeToString(sum[:16]) + "-")
 	})
 }
@@ -231,7 +255,7 @@ func (g *generation) realize() error {
 		if _, err := os.Lstat(m[0]); err == nil {
 			continue
 		}
-		real, err := exec.LookPath(m[3])
+		real, err := lookup(m[3])
 		if err != nil {
 			return err
 		}
@@ -265,9 +289,9 @@ func baseImage() ([]byte, error) {
 	return image.Bytes(), nil
 }
 
-// switchTo makes the generation the newest one of this machine, as nixos-rebuild switch does: first the boot loader is
-// installed for all generations, then the new one is activated.
-func (g *generation) switchTo() error {
+// switchTo makes the generation the newest one of this machine, as nixos-rebuild does: first the
+// boot loader is installed for all generations, then, with switch, the new one is activated.
+func (g *generation) switchTo(action string) error {
 	for _, w := range g.Warnings {
 		fmt.Fprintln(os.Stderr, "evaluation warning:", w)
 	}
@@ -292,25 +316,88 @@ func (g *generation) switchTo() error {
 	if err := os.MkdirAll(generationsDir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(generationsDir, fmt.Sprint(next)), data, 0o644); err != nil {
-		return err
-	}
-	for _, n := range append(numbers, next) {
-		var old generation
-		if err := old.load("", n); err != nil {
+	name := func(n int) string { return filepath.Join(generationsDir, fmt.Sprint(n)) }
+	if newest, err := os.ReadFile(name(next - 1)); err != nil || !bytes.Equal(newest, data) {
+		if err := os.WriteFile(name(next), data, 0o644); err != nil {
 			return err
 		}
-		if err := old.installInitrd(); err != nil && n == next {
-			return fmt.Errorf("failed to create initrd secrets: %w\nFailed to install bootloader", err)
-		} else if err != nil {
-			fmt.Fprintf(os.Stderr, "warning: generation %d: %v\n", n, err)
-		}
+		numbers = append(numbers, next)
+	}
+	if err := installLoader(numbers); err != nil || action == "boot" {
+		return err
 	}
 	return g.activate()
 }
 
-// installInitrd does what the builder of systemd-boot of NixOS 26.11 does: the secrets are added to a copy of the initrd beside
-// its final place, which is then replaced.
+// installLoader does what the builder of systemd-boot of NixOS 26.11 does with files: images and
+// entries of all generations, the last of which is the default; then those of no generation go.
+func installLoader(numbers []int) error {
+	const entries = "/boot/loader/entries/"
+	keep := map[string]bool{}
+	if err := os.MkdirAll(entries, 0o755); err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		var g generation
+		if err := g.load("", n); err != nil {
+			return err
+		}
+		system, err := g.toplevel()
+		if err != nil {
+			return err
+		}
+		if err := g.installInitrd(); err != nil && i == len(numbers)-1 {
+			return fmt.Errorf("failed to create initrd secrets: %w\nFailed to install bootloader", err)
+		} else if err != nil {
+			fmt.Fprintf(os.Stderr, "warning: generation %d: %v\n", n, err)
+		}
+		entry := fmt.Sprintf("%snixos-generation-%d.conf", entries, n)
+		text := fmt.Sprintf("title NixOS\nversion Generation %d\nlinux /EFI/nixos/kernel.efi\ninitrd %s\noptions init=%s/init\n",
+			n, strings.TrimPrefix(g.image(), "/boot"), system)
+		if err := os.WriteFile(entry, []byte(text), 0o600); err != nil {
+			return err
+		}
+		keep[entry], keep[g.image()] = true, true
+	}
+	files, err := filepath.Glob("/boot/EFI/nixos/*")
+	more, _ := filepath.Glob(entries + "*")
+	for _, name := range append(files, more...) {
+		if !keep[name] {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return err
+}
+
+// toplevel is the generation's system in the store.
+func (g *generation) toplevel() (string, error) {
+	sum := sha256.Sum256([]byte(g.image()))
+	system := "/nix/store/" + hex.EncodeToString(sum[:16]) + "-nixos-system-server01"
+	err := os.MkdirAll(system, 0o755)
+	links := map[string]string{system + "/initrd": g.Base}
+	if g.Hook != "" {
+		links[system+"/append-initrd-secrets"] = g.Hook
+		links[filepath.Dir(filepath.Dir(g.Hook))+"/manifest.json"] = g.Manifest
+	}
+	for link, to := range links {
+		if e := os.Symlink(to, link); e != nil && !errors.Is(e, fs.ErrExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return system, err
+}
+
+// collectGarbage deletes all generations but the newest.
+func collectGarbage([]string) error {
+	numbers, err := generations("")
+	for _, n := range numbers[:max(len(numbers)-1, 0)] {
+		err = errors.Join(err, os.Remove(filepath.Join(generationsDir, fmt.Sprint(n))))
+	}
+	return err
+}
+
+// installInitrd adds the secrets to a copy of the initrd beside its final place, which is then
+// replaced.
 func (g *generation) installInitrd() error {
 	base, err := os.ReadFile(g.Base)
 	if err != nil {
@@ -348,7 +435,12 @@ func (g *generation) activate() error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("activation: %w", err)
 	}
-	if err := os.MkdirAll("/run/current-system", 0o755); err != nil {
+	tool := systemDir + "/sops-initrd"
+	err := errors.Join(os.RemoveAll(systemDir), os.MkdirAll(systemDir, 0o755))
+	if g.Installed {
+		err = errors.Join(err, os.Symlink(stageDir+"/bin/sops-initrd", tool))
+	}
+	if err != nil {
 		return err
 	}
 	for _, verb := range []string{"restart", "reload"} {

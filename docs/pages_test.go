@@ -1,13 +1,12 @@
-// Package docs tests the documentation: every transcript is played, literally, on two machines with the real programs; every
-// configuration stands in an example that nixos/tests/eval evaluates.
+// Package docs tests the documentation. Its commands run, in the order of SUMMARY.md, on two
+// machines with the real programs; its configurations are examples that nixos/tests/eval evaluates.
 package docs
 
 import (
-	"io/fs"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -26,261 +25,70 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// pages are all pages below this directory, without the sources of manual pages.
-func pages(t *testing.T) []string {
+// installPage is played on machines of its own, with a real Nix.
+const installPage = "how-to/install.md"
+
+// TestJourney plays the pages in the order of SUMMARY.md on one pair of machines: each page finds
+// what the pages before it left. DOCS_UNTIL=PAGE stops after that page.
+func TestJourney(t *testing.T) {
+	bin := prepare(t)
+	if !testns.Inside(t, "STAGE_BIN="+bin) {
+		return
+	}
+	s := start(t, bin)
+	for _, page := range summary(t) {
+		if page == installPage || !hasTranscript(t, page) {
+			continue
+		}
+		if !t.Run(strings.TrimSuffix(page, ".md"), func(t *testing.T) {
+			s.play(t, page)
+			s.unharmed(t)
+		}) || page == os.Getenv("DOCS_UNTIL") {
+			return
+		}
+	}
+	s.compareEvaluations(t)
+}
+
+// TestInstall plays the page about installing the module.
+func TestInstall(t *testing.T) {
+	scripttest.Need(t, "nix", "nix-prefetch-url")
+	bin := prepare(t)
+	if testns.Inside(t, "STAGE_BIN="+bin) {
+		s := start(t, bin)
+		s.installNix(t)
+		s.play(t, installPage)
+	}
+}
+
+// prepare skips the test where pages cannot be played, and builds the programs once.
+func prepare(t *testing.T) string {
 	t.Helper()
-	var all []string
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && (path == "man" || path == "stage") {
-			return fs.SkipDir
-		}
-		if strings.HasSuffix(path, ".md") {
-			all = append(all, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	if bin := os.Getenv("STAGE_BIN"); bin != "" {
+		return bin
 	}
-	return all
-}
-
-// Every command is in a transcript, which TestPages plays; every Nix expression is in an example, which is evaluated.
-func TestBlocks(t *testing.T) {
-	t.Parallel()
-	examples := map[string]string{}
-	err := filepath.WalkDir("examples", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		examples[path] = undent(string(data))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range append(pages(t), "../CONTRIBUTING.md", "../README.md") {
-		if page == "explanation/boot-loaders.md" {
-			continue // what it shows comes from the tests that made it
-		}
-		all, err := blocks(page)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		for _, b := range all {
-			switch b.lang {
-			case "nix":
-				found := false
-				for _, text := range examples {
-					found = found || strings.Contains(text, undent(b.text))
-				}
-				if !found {
-					t.Errorf("%s: no file below docs/examples has these lines", b)
-				}
-			case "console":
-				if _, err := b.commands(); err != nil {
-					t.Error(err)
-				}
-			case "text":
-				if strings.Contains(b.text, "\n$ ") || strings.HasPrefix(b.text, "$ ") {
-					t.Errorf("%s: a transcript is a console block", b)
-				}
-			case "yaml", "json", "sh":
-				if b.lang == "sh" && page == "../README.md" {
-					continue // TestInline looks at these
-				}
-				if _, toFile := b.attrs["file"]; !toFile {
-					if _, edited := b.attrs["editor"]; !edited {
-						t.Errorf("%s: a %s block is a file (file=NAME) or what is typed into an editor (editor)", b, b.lang)
-					}
-				}
-			case "":
-				if page != "../README.md" { // a picture
-					t.Errorf("%s: a block without language", b)
-				}
-			default:
-				t.Errorf("%s: a block of language %q is not tested", b, b.lang)
-			}
-		}
-	}
-}
-
-// A how-to page begins with its goal and ends with how to see that it was reached. Troubleshooting is a list.
-func TestHowTo(t *testing.T) {
-	t.Parallel()
-	all, err := filepath.Glob("how-to/*.md")
-	if err != nil || len(all) < 15 {
-		t.Fatalf("%d pages: %v", len(all), err)
-	}
-	index, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range all {
-		if !strings.Contains(string(index), "]("+page+")") {
-			t.Errorf("README.md does not link to %s", page)
-		}
-		data, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if page == "how-to/troubleshooting.md" {
-			continue
-		}
-		if !strings.Contains(string(data), "\nGoal: ") {
-			t.Errorf("%s: no goal", page)
-		}
-		last := strings.LastIndex(string(data), "\n## ")
-		if check, _, _ := strings.Cut(string(data[last+1:]), "\n"); check != "## Check" {
-			t.Errorf("%s: ends with %q, not with how to check that it worked", page, check)
-		}
-		if !strings.ContainsAny(string(data[last+1:]), "$`") {
-			t.Errorf("%s: the check names no command", page)
-		}
-	}
-}
-
-// A decision says what the situation was, what was decided, and what follows, and its list has it by its title.
-func TestDecisions(t *testing.T) {
-	t.Parallel()
-	all, err := filepath.Glob("decisions/0*.md")
-	if err != nil || len(all) < 20 {
-		t.Fatalf("%d decisions: %v", len(all), err)
-	}
-	index, err := os.ReadFile("decisions/README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	headings := regexp.MustCompile(`(?m)^#+ (.*)$`)
-	for _, page := range all {
-		data, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, m := range headings.FindAllStringSubmatch(string(data), -1) {
-			got = append(got, m[1])
-		}
-		if len(got) != 4 || got[1] != "Situation" || got[2] != "Decision" || got[3] != "Consequences" {
-			t.Errorf("%s: headings %q", page, got)
-			continue
-		}
-		if !strings.Contains(string(index), "["+got[0]+"]("+filepath.Base(page)+")") {
-			t.Errorf("decisions/README.md does not have %s by its title", page)
-		}
-	}
-}
-
-// Every message that troubleshooting has an entry for is printed by a transcript of that entry, which TestPages plays.
-func TestTroubleshooting(t *testing.T) {
-	t.Parallel()
-	const page = "how-to/troubleshooting.md"
-	data, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := blocks(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	messages, _, found := strings.Cut(string(data), "\n## Without a message\n")
-	entries := strings.Split(messages, "\n### ")[1:]
-	if !found || len(entries) < 10 {
-		t.Fatalf("%d entries", len(entries))
-	}
-	line := strings.Count(messages[:strings.Index(messages, "\n### ")], "\n") + 2
-	for _, entry := range entries {
-		end := line + strings.Count(entry, "\n") + 1
-		message, _, _ := strings.Cut(entry, "\n")
-		shown := false
-		for _, b := range all {
-			if b.lang != "console" || b.line < line || b.line >= end {
-				continue
-			}
-			commands, err := b.commands()
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, c := range commands {
-				for _, want := range c.want {
-					has := true
-					for part := range strings.SplitSeq(message, "…") {
-						has = has && strings.Contains(want, strings.TrimSpace(part))
-					}
-					shown = shown || has
-				}
-			}
-		}
-		if !shown {
-			t.Errorf("%s:%d: no transcript prints %q", page, line, message)
-		}
-		line = end
-	}
-}
-
-// Every link to a file leads to one.
-func TestLinks(t *testing.T) {
-	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
-	for _, page := range append(pages(t), "../CONTRIBUTING.md", "../README.md") {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if strings.Contains(m[1], "://") {
-				continue
-			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
-				t.Errorf("%s: %v", page, err)
-			}
-		}
-	}
-}
-
-// undent removes indentation, so that a part of an example can be shown.
-func undent(text string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(strings.TrimSpace(line) + "\n")
-	}
-	return b.String()
-}
-
-// TestPages plays the transcripts of all pages.
-func TestPages(t *testing.T) {
-	scripttest.Need(t, "bash", "ssh", "ssh-keygen", "ssh-keyscan", "git", "gpg", "cryptsetup", "unshare")
-	t.Parallel()
+	testns.Need(t)
+	scripttest.Need(t, "bash", "ssh", "ssh-keygen", "ssh-keyscan", "git", "gpg", "cryptsetup",
+		"unshare", "dpkg", "dropbearconvert")
 	if os.Getenv("NIXPKGS_LIB") != "" {
 		scripttest.Need(t, "nix-instantiate")
 	}
-	bin := os.Getenv("STAGE_BIN")
-	if bin == "" { // outside of the namespaces
-		bin = programs(t)
-	}
-	for _, page := range pages(t) {
-		all, err := blocks(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, b := range all {
-			if b.lang == "console" {
-				name := strings.ReplaceAll(strings.TrimSuffix(page, ".md"), "/", "_")
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					if testns.Inside(t, "STAGE_BIN="+bin) {
-						play(t, page, bin, all)
-					}
-				})
-				break
-			}
-		}
-	}
+	t.Parallel()
+	return programs(t)
 }
 
-// programs builds what users have: the programs of this repository, sops and age-keygen, and the stand-ins.
+func hasTranscript(t *testing.T, page string) bool {
+	t.Helper()
+	for _, b := range blocks(t, page) {
+		if b.lang == "console" {
+			return true
+		}
+	}
+	return false
+}
+
+// programs builds what users have: the programs of this repository, sops and age-keygen. The
+// stand-ins are this test's own binary.
 func programs(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
@@ -289,8 +97,9 @@ func programs(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "build", "-o", built+"/", "github.com/sops-initrd/sops-initrd/cmd/...", "filippo.io/age/cmd/age-keygen")
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := exec.Command("go", "build", "-o", built+"/",
+		"github.com/sops-initrd/sops-initrd/cmd/...", "filippo.io/age/cmd/age-keygen").CombinedOutput()
+	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	self, err := os.Executable()
@@ -306,12 +115,11 @@ func programs(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{
-		"sops-initrd", "sops-install-secrets", "ssh-to-age", "ssh-to-pgp", "sops-init-gpg-key", "age-keygen",
-	} {
+	for _, name := range append(ourPrograms, "age-keygen") {
 		copyTo(name, filepath.Join(built, name))
 	}
 	copyTo("sops", testkeys.SOPS(t))
+	copyTo("wg", wireguardTool(t))
 	copyTo("stage", self)
 	for name := range standins {
 		if err := os.Symlink("stage", filepath.Join(bin, name)); err != nil {
@@ -321,37 +129,38 @@ func programs(t *testing.T) string {
 	return bin
 }
 
-// play plays a page.
-func play(t *testing.T, page, bin string, all []*block) {
-	// Sockets belong to the network namespace of the thread that makes them. The thread ends with this test.
+// start makes the machines, in namespaces of their own.
+func start(t *testing.T, bin string) *stage {
+	t.Helper()
+	// Sockets belong to the network namespace of the thread that makes them. The thread ends with
+	// this test.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
 	loopback(t)
-	text, err := os.ReadFile(page)
+	network, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := directivesOf(string(text))
-	s := newStage(t, bin, d)
-	ssh, err := s.hostSSHD()
-	if err != nil {
+	t.Cleanup(func() { _ = network.Close() })
+	s := newStage(t, bin)
+	s.network = network
+	if s.ssh, err = s.hostSSHD(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { ssh.close() }()
-	if d["nix"] == "real" {
-		s.installNix(t)
+	t.Cleanup(func() { s.ssh.close() })
+	return s
+}
+
+// play runs the commands of a page and compares what they print.
+func (s *stage) play(t *testing.T, page string) {
+	t.Helper()
+	runtime.LockOSThread() // that of a subtest
+	if err := unix.Setns(int(s.network.Fd()), unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
 	}
-	if script := d["stage"]; script != "" {
-		start := "bash " + stageDir + "/repo/docs/stage/" + script + ".bash && cd ~/infra"
-		if module := d["module"]; module != "" { // the example that the page shows in parts
-			start += " && cp " + stageDir + "/repo/docs/examples/" + module + " modules/"
-		}
-		if out, status := s.admin.run(t, start, ""); status != 0 {
-			t.Fatalf("stage/%s.bash:\n%s", script, out)
-		}
-	}
+	all := blocks(t, page)
 	for i, b := range all {
 		if path := b.attrs["file"]; path != "" {
 			s.write(t, b, path)
@@ -359,11 +168,7 @@ func play(t *testing.T, page, bin string, all []*block) {
 		if b.lang != "console" {
 			continue
 		}
-		commands, err := b.commands()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range commands {
+		for _, c := range b.commands(t) {
 			s.prepareEditor(t, all[i+1:])
 			x := s.admin
 			if c.machine == "server01" {
@@ -374,19 +179,20 @@ func play(t *testing.T, page, bin string, all []*block) {
 			if (status != 0) != c.fails() || !c.matches(output) {
 				t.Fatalf("%s:%d: %q: exit status %d, printed\n%s", page, c.line, c.text, status, output)
 			}
-			if ssh, err = s.proceed(ssh); err != nil {
+			if err := s.proceed(); err != nil {
 				t.Fatalf("%s:%d: %v", page, c.line, err)
 			}
+			s.noKeyInRepository(t, b, c)
 		}
 	}
-	s.compareEvaluations(t)
 }
 
 // write puts a block into a file of the administrator's working directory.
 func (s *stage) write(t *testing.T, b *block, path string) {
 	t.Helper()
 	text := strings.ReplaceAll(b.text, "'", `'\''`)
-	if out, status := s.admin.run(t, "mkdir -p \"$(dirname '"+path+"')\" && printf %s '"+text+"' >'"+path+"'", ""); status != 0 {
+	command := "mkdir -p \"$(dirname '" + path + "')\" && printf %s '" + text + "' >'" + path + "'"
+	if out, status := s.admin.run(t, command, ""); status != 0 {
 		t.Fatalf("%s: %s", b, out)
 	}
 }
@@ -396,10 +202,9 @@ func (s *stage) prepareEditor(t *testing.T, next []*block) {
 	t.Helper()
 	for _, b := range next {
 		if _, marked := b.attrs["editor"]; marked {
-			for _, x := range s.sessions {
-				if err := os.WriteFile(x.root+stageDir+"/state/edit", []byte(b.text), 0o644); err != nil {
-					t.Fatal(err)
-				}
+			file := s.admin.root + stageDir + "/state/edit"
+			if err := os.WriteFile(file, []byte(b.text), 0o644); err != nil {
+				t.Fatal(err)
 			}
 			return
 		}
@@ -409,16 +214,17 @@ func (s *stage) prepareEditor(t *testing.T, next []*block) {
 	}
 }
 
-// proceed lets the host reboot, into its initrd and, when the disk is open, further.
-func (s *stage) proceed(ssh *sshd) (*sshd, error) {
+// proceed lets the host do what a command has asked of it: reboot into its initrd, go on from
+// there when the disk is open, start its SSH server again.
+func (s *stage) proceed() (err error) {
 	root := s.root("server01")
-	if os.Remove(root+rebootMarker) == nil {
-		ssh.close()
-		return s.bootedInitrd()
+	switch {
+	case os.Remove(root+rebootMarker) == nil:
+		s.ssh.close()
+		s.ssh, err = s.bootedInitrd()
+	case os.Remove(root+unlockedMarker) == nil, os.Remove(root+restartMarker) == nil:
+		s.ssh.close()
+		s.ssh, err = s.hostSSHD()
 	}
-	if os.Remove(root+unlockedMarker) == nil {
-		ssh.close()
-		return s.hostSSHD()
-	}
-	return ssh, nil
+	return err
 }

@@ -84,7 +84,11 @@ func newSSHD(port int, keys [][]byte, authorized []byte, command func(string) *e
 	return s, nil
 }
 
-func (s *sshd) close() { _ = s.listener.Close() }
+func (s *sshd) close() {
+	if s != nil {
+		_ = s.listener.Close()
+	}
+}
 
 func (s *sshd) serve(c net.Conn) {
 	defer c.Close()
@@ -150,7 +154,7 @@ func (s *stage) hostSSHD() (*sshd, error) {
 	}
 	return newSSHD(22, keys, authorized, func(command string) *exec.Cmd {
 		cmd := exec.Command("chroot", root, "/bin/bash", "-c", "cd; "+command)
-		cmd.Env = environment("root", "/root", stageDir+"/bin")
+		cmd.Env = environment("root", "/root", serverPath)
 		return cmd
 	})
 }
@@ -162,6 +166,9 @@ func (s *stage) bootedInitrd() (*sshd, error) {
 	var gen generation
 	if err := gen.load(root, 0); err != nil {
 		return nil, err
+	}
+	if len(gen.SSHHostKeys) == 0 { // somebody types the passphrase at the console
+		return s.hostSSHD()
 	}
 	files, err := initrdFiles(filepath.Join(root, gen.image()))
 	if err != nil {
@@ -181,7 +188,7 @@ func (s *stage) bootedInitrd() (*sshd, error) {
 	}
 	return newSSHD(gen.SSHPort, keys, authorized.Bytes(), func(command string) *exec.Cmd {
 		cmd := exec.Command("chroot", root, "/bin/bash", "-c", "cd; "+command)
-		cmd.Env = append(environment("root", "/root", stageDir+"/bin"), "STAGE_INITRD=1")
+		cmd.Env = append(environment("root", "/root", serverPath), "STAGE_INITRD=1")
 		return cmd
 	})
 }

@@ -2,15 +2,15 @@ package docs
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,33 +21,15 @@ import (
 // commandTimeout is longer than any command of the documentation takes here.
 const commandTimeout = 2 * time.Minute
 
-// directives say what a page needs: a comment of NAME: VALUE pairs.
-//
-//	stage: infra         what stage/infra.bash makes is there, in ~/infra
-//	module: teams.nix    so is this example, as a module
-//	machine: newcomer    the administrator's machine has Nix, git and ssh, and what the page says to install; nothing else
-//	nix: real            Nix is the real one, and downloads from a stand-in for GitHub
-type directives map[string]string
-
-func directivesOf(text string) directives {
-	d := directives{}
-	for _, m := range regexp.MustCompile(`<!-- ((?:[a-z]+: [a-z.-]+(?:, )?)+) -->`).FindAllStringSubmatch(text, -1) {
-		for pair := range strings.SplitSeq(m[1], ", ") {
-			name, value, _ := strings.Cut(pair, ": ")
-			d[name] = value
-		}
-	}
-	return d
-}
-
-// stage is what a page is played on: the machine of an administrator and a host, each a chroot over a copy of this system, or, for the
-// administrator, of one with much less, in which everything may be changed.
+// stage is what the pages are played on: the machine of an administrator and a host. Each is a
+// chroot over a copy of this system, in which everything may be changed.
 type stage struct {
-	directives
 	dir      string
 	admin    *session
 	server   *session
 	sessions []*session
+	ssh      *sshd    // of the host, or of its initrd
+	network  *os.File // the namespace that both are in
 }
 
 // session is a shell on a machine.
@@ -58,71 +40,75 @@ type session struct {
 	out  *bufio.Reader
 }
 
-// stageDir is a directory that both machines have: the programs, and a switch for reboots.
+// stageDir is a directory that both machines have. Its bin has all programs and is in nobody's PATH.
 const stageDir = "/.stage"
 
+// Where a login finds programs: on the administrator's machine what is in a base system and what
+// Nix has fetched, on the host what the system has.
+const (
+	adminPath  = shellDir + ":" + stageDir + "/standins:" + stageDir + "/newcomer"
+	serverPath = systemDir + ":" + stageDir + "/standins:/usr/sbin:/usr/bin:/sbin:/bin"
+	systemDir  = "/run/current-system/sw/bin"
+)
+
 // newStage builds the machines. It needs a mount namespace of its own.
-func newStage(t *testing.T, bin string, d directives) *stage {
+func newStage(t *testing.T, bin string) *stage {
 	t.Helper()
-	s := &stage{dir: t.TempDir(), directives: d}
-	lower := map[string]string{"admin": "/", "server01": "/"}
-	if d["machine"] == "newcomer" {
-		lower["admin"] = newcomer(t)
-	}
+	s := &stage{dir: t.TempDir()}
 	mount(t, "tmpfs", s.dir, "tmpfs", 0, "mode=0755")
 	for _, name := range []string{"admin", "server01"} {
-		s.machine(t, name, lower[name], bin)
+		s.machine(t, name, bin)
 	}
 	cmd := exec.Command("bash", "-euo", "pipefail", "docs/stage/machines.bash", s.root("admin"), s.root("server01"))
 	cmd.Dir = ".."
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("stage/machines.bash: %v\n%s", err, out)
 	}
-	programs := stageDir + "/bin"
-	if d["machine"] == "newcomer" {
-		s.standins(t)
-		programs = shellDir + ":" + stageDir + "/standins"
-	}
-	s.admin = s.shell(t, "admin", "--userspec=4000:4000", "/home/alice", "alice", programs)
-	s.server = s.shell(t, "server01", "--userspec=0:0", "/root", "root", stageDir+"/bin")
+	s.admin = s.shell(t, "admin", "--userspec=4000:4000", environment("alice", "/home/alice", adminPath))
+	s.server = s.shell(t, "server01", "--userspec=0:0", environment("root", "/root", serverPath))
 	return s
 }
 
 func (s *stage) root(machine string) string { return filepath.Join(s.dir, machine, "root") }
 
-// compareEvaluations compares what was evaluated with what the repository has of it, or, with UPDATE_SCRIPTS set, brings that up
-// to date.
+// compareEvaluations compares what was evaluated with what the repository has of it, or, with
+// UPDATE_SCRIPTS set, brings that up to date.
 func (s *stage) compareEvaluations(t *testing.T) {
 	t.Helper()
-	for _, x := range s.sessions {
-		dir := x.root + evaluationsDir
+	const kept = "stage/evaluated"
+	got, want := map[string]string{}, map[string]string{}
+	for dir, files := range map[string]map[string]string{kept: want, s.root("admin") + evaluationsDir: got} {
 		entries, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			got, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			data, err := os.ReadFile(filepath.Join(dir, e.Name()))
 			if err != nil {
 				t.Fatal(err)
 			}
-			kept := filepath.Join("stage/evaluated", e.Name())
-			want, err := os.ReadFile(kept)
-			if err == nil && bytes.Equal(want, got) {
-				continue
-			}
-			if os.Getenv("UPDATE_SCRIPTS") == "" {
-				t.Errorf("%s is out of date: run the test with UPDATE_SCRIPTS=1 and NIXPKGS_LIB", kept)
-			} else if err := os.WriteFile(kept, got, 0o644); err != nil {
-				t.Error(err)
-			}
+			files[e.Name()] = string(data)
 		}
+	}
+	if maps.Equal(got, want) {
+		return
+	}
+	if os.Getenv("UPDATE_SCRIPTS") == "" {
+		t.Errorf("%s is out of date: run the test with UPDATE_SCRIPTS=1 and NIXPKGS_LIB", kept)
+		return
+	}
+	err := errors.Join(os.RemoveAll(kept), os.Mkdir(kept, 0o755))
+	for name, data := range got {
+		err = errors.Join(err, os.WriteFile(filepath.Join(kept, name), []byte(data), 0o644))
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-// machine makes a chroot: the system lower below, a directory in memory above, and nothing of what is in homes, /run and /tmp.
-func (s *stage) machine(t *testing.T, name, lower, bin string) {
+// machine makes a chroot: this system below, a directory in memory above, and nothing of what is
+// in homes, /run and /tmp.
+func (s *stage) machine(t *testing.T, name, bin string) {
 	t.Helper()
 	dir, root := filepath.Join(s.dir, name), s.root(name)
 	for _, d := range []string{"upper", "work", "root"} {
@@ -130,7 +116,7 @@ func (s *stage) machine(t *testing.T, name, lower, bin string) {
 			t.Fatal(err)
 		}
 	}
-	mount(t, "overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%s/work", lower, dir, dir))
+	mount(t, "overlay", root, "overlay", 0, fmt.Sprintf("lowerdir=/,upperdir=%s/upper,workdir=%s/work", dir, dir))
 	for _, d := range []string{"/root", "/home", "/tmp", "/run", "/boot", "/sys", "/var/lib"} {
 		if err := os.MkdirAll(root+d, 0o755); err != nil {
 			t.Fatal(err)
@@ -138,9 +124,6 @@ func (s *stage) machine(t *testing.T, name, lower, bin string) {
 		mount(t, "tmpfs", root+d, "tmpfs", 0, "mode=0755")
 	}
 	if err := os.Chmod(root+"/tmp", 0o1777); err != nil {
-		t.Fatal(err)
-	}
-	if err := accounts(root); err != nil {
 		t.Fatal(err)
 	}
 	mount(t, "proc", root+"/proc", "proc", 0, "")
@@ -157,7 +140,8 @@ func (s *stage) machine(t *testing.T, name, lower, bin string) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(root+"/dev/pts", 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(root+"/dev/pts", 0o755), os.Mkdir(root+"/dev/shm", 0o755),
+		os.Chmod(root+"/dev/shm", 0o1777)); err != nil {
 		t.Fatal(err)
 	}
 	mount(t, "devpts", root+"/dev/pts", "devpts", 0, "newinstance,ptmxmode=0666,mode=0620")
@@ -185,6 +169,44 @@ func (s *stage) machine(t *testing.T, name, lower, bin string) {
 		}
 		mount(t, from, at, "", unix.MS_BIND, "")
 	}
+	s.programs(t, name)
+}
+
+// programs puts what each machine has into directories of its PATH: stand-ins for what NixOS or
+// Nix would bring and, for the administrator, the programs of a base system with git and ssh. What
+// a page needs beyond these, it has to say.
+func (s *stage) programs(t *testing.T, machine string) {
+	t.Helper()
+	links := func(dir string, paths ...string) {
+		err := os.MkdirAll(s.root(machine)+dir, 0o755)
+		for _, path := range paths {
+			err = errors.Join(err, os.Symlink(path, filepath.Join(s.root(machine)+dir, filepath.Base(path))))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	standin := func(names ...string) {
+		for _, name := range names {
+			links(stageDir+"/standins", stageDir+"/bin/"+name)
+		}
+	}
+	if machine == "server01" {
+		standin("nix", "nix-collect-garbage", "stage-switch", "reboot", "systemctl", "systemd-tty-ask-password-agent")
+		return
+	}
+	standin("nix")
+	out, err := exec.Command("dpkg", "-L", "bash", "coreutils", "diffutils", "findutils", "grep", "sed",
+		"tar", "gzip", "util-linux", "git", "openssh-client", "nix-bin").Output()
+	if err != nil {
+		t.Fatalf("dpkg -L: %v", err)
+	}
+	for path := range strings.Lines(string(out)) {
+		path = strings.TrimSpace(path)
+		if slices.Contains([]string{"/bin", "/usr/bin", "/sbin", "/usr/sbin"}, filepath.Dir(path)) && filepath.Base(path) != "nix" {
+			links(stageDir+"/newcomer", path)
+		}
+	}
 }
 
 func mount(t *testing.T, source, target, kind string, flags uintptr, data string) {
@@ -199,24 +221,20 @@ func mount(t *testing.T, source, target, kind string, flags uintptr, data string
 	})
 }
 
-// environment is that of a new user: nothing but what a login sets, and an editor that types what the page shows.
-func environment(user, home, programs string) []string {
+// environment is that of a new user: what a login sets, and an editor that types what the page shows.
+func environment(user, home, path string) []string {
 	return []string{
-		"USER=" + user, "HOME=" + home, "LANG=C.UTF-8", "EDITOR=stage-editor", "SHELL=/bin/bash", "TERM=dumb",
-		"PATH=" + programs + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"USER=" + user, "HOME=" + home, "LANG=C.UTF-8", "EDITOR=" + stageDir + "/bin/stage-editor",
+		"SHELL=/bin/bash", "TERM=dumb", "PATH=" + path,
 	}
 }
 
 // shell starts a shell on a machine.
-func (s *stage) shell(t *testing.T, machine, who, home, user, programs string) *session {
+func (s *stage) shell(t *testing.T, machine, who string, env []string) *session {
 	t.Helper()
 	x := &session{root: s.root(machine)}
 	x.cmd = exec.Command("chroot", who, x.root, "/bin/bash", "--norc", "--noprofile")
-	_, page, _ := strings.Cut(t.Name(), "/")
-	x.cmd.Env = append(environment(user, home, programs), "STAGE_NAME="+page+"."+machine)
-	if s.directives["nix"] == "real" {
-		x.cmd.Env = append(x.cmd.Env, nixEnvironment...)
-	}
+	x.cmd.Env = env
 	in, err := x.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

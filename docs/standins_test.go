@@ -1,9 +1,6 @@
 package docs
 
 import (
-	"crypto/ecdh"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,9 +12,12 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
+
+	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
 // standins are the programs that cannot be had on the stage. Each does, with the real programs of this repository, what the
@@ -26,16 +26,12 @@ var standins = map[string]func(args []string) error{
 	"nixos-rebuild":                  nixosRebuild,
 	"stage-switch":                   stageSwitch,
 	"stage-editor":                   stageEditor,
-	"stage-pe":                       stagePE,
 	"nix":                            nix,
-	"nix-shell":                      nixShell,
+	"nix-collect-garbage":            collectGarbage,
 	"reboot":                         reboot,
 	"age":                            ageProgram,
-	"wg":                             wg,
 	"systemctl":                      systemctl,
 	"systemd-tty-ask-password-agent": askPassword,
-	"niv":                            niv,
-	"npins":                          npins,
 }
 
 func runStandin(name string, args []string) int {
@@ -55,7 +51,7 @@ func nixosRebuild(args []string) error {
 	flake, target, rollback, action := "", "", false, ""
 	for i := 0; i < len(args); i++ {
 		switch a := args[i]; a {
-		case "switch":
+		case "switch", "boot":
 			action = a
 		case "--flake", "--target-host":
 			i++
@@ -95,21 +91,21 @@ func nixosRebuild(args []string) error {
 			return err
 		}
 	}
-	command := []string{"stage-switch"}
+	command := []string{stageDir + "/bin/stage-switch"}
 	if target != "" {
-		command = []string{"ssh", target, "stage-switch"}
+		command = []string{"ssh", target, command[0]}
 	}
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(command[0], append(command[1:], action)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(string(data)), os.Stdout, os.Stderr
 	return cmd.Run()
 }
 
 // stageSwitch switches to the generation on standard input, or back to the last but one.
-func stageSwitch([]string) error {
+func stageSwitch(args []string) error {
 	var g generation
 	err := json.NewDecoder(os.Stdin).Decode(&g)
 	if err == nil {
-		return g.switchTo()
+		return g.switchTo(args[0])
 	}
 	numbers, err := generations("")
 	if err != nil || len(numbers) < 2 {
@@ -118,7 +114,7 @@ func stageSwitch([]string) error {
 	if err := g.load("", numbers[len(numbers)-2]); err != nil {
 		return err
 	}
-	return g.switchTo()
+	return g.switchTo(args[0])
 }
 
 // stageEditor types what the page shows into the file.
@@ -142,68 +138,79 @@ func replace(args []string) error {
 // shellDir has the programs of the shell that nix has opened.
 const shellDir = stageDir + "/state/shell"
 
+var ourPrograms = []string{"sops-initrd", "sops-install-secrets", "ssh-to-age", "ssh-to-pgp", "sops-init-gpg-key"}
+
 // provided are the programs of packages.
 var provided = map[string][]string{
-	"github:sops-initrd/sops-initrd": {"sops-initrd", "sops-install-secrets", "ssh-to-age", "ssh-to-pgp", "sops-init-gpg-key"},
+	"github:sops-initrd/sops-initrd": ourPrograms,
 	"nixpkgs#sops":                   {"sops"},
 	"nixpkgs#age":                    {"age", "age-keygen"},
 	"nixpkgs#nixos-rebuild-ng":       {"nixos-rebuild"},
+	"nixpkgs#gnupg":                  {"gpg", "gpgconf", "gpg-agent", "gpg-connect-agent"},
+	"nixpkgs#wireguard-tools":        {"wg"},
+	"nixpkgs#dropbear":               {"dropbearconvert"},
 }
 
-// enter makes the programs of a package be found.
-func enter(installable string) error {
-	programs, ok := provided[installable]
-	if !ok {
-		return fmt.Errorf("nix of the stage does not know %q", installable)
-	}
-	if err := os.MkdirAll(shellDir, 0o755); err != nil {
-		return err
-	}
-	for _, program := range programs {
-		if err := os.Symlink(stageDir+"/bin/"+program, filepath.Join(shellDir, program)); err != nil && !errors.Is(err, fs.ErrExist) {
+// nix has everything already. "nix shell" makes the programs of packages be found, "nix run"
+// starts one.
+func nix(args []string) error {
+	switch {
+	case len(args) > 1 && args[0] == "shell":
+		if err := os.MkdirAll(shellDir, 0o755); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// nix has everything already: it starts what it is asked to start.
-func nix(args []string) error {
-	if len(args) > 0 {
-		switch args[0] {
-		case "shell":
-			for i, a := range args[1:] {
-				if a == "--command" || a == "-c" {
-					return replace(args[i+2:])
+		for _, installable := range args[1:] {
+			for _, program := range provided[installable] {
+				path, err := lookup(program)
+				if err == nil {
+					err = os.Symlink(path, filepath.Join(shellDir, program))
 				}
-				if err := enter(a); err != nil {
+				if err != nil && !errors.Is(err, fs.ErrExist) {
 					return err
 				}
 			}
-			return nil
-		case "run":
-			flake, program, _ := strings.Cut(args[1], "#")
-			if program == "" {
-				program = filepath.Base(flake) // what its default is named
+			if provided[installable] == nil {
+				return fmt.Errorf("nix of the stage does not know %q", installable)
 			}
-			if i := slices.Index(args, "--"); i > 0 {
-				return replace(append([]string{program}, args[i+1:]...))
-			}
-			return replace([]string{program})
-		case "flake":
-			return nil
 		}
+		return nil
+	case len(args) > 2 && args[0] == "run" && args[2] == "--":
+		flake, program, _ := strings.Cut(args[1], "#")
+		if !slices.Contains(append(provided[flake], provided[args[1]]...), program) {
+			break
+		}
+		return replace(append([]string{stageDir + "/bin/" + program}, args[3:]...))
 	}
 	return fmt.Errorf("nix of the stage does not know %q", args)
 }
 
-// nixShell runs a command with packages, all of which are there.
-func nixShell(args []string) error {
-	i := slices.Index(args, "--run")
-	if i < 0 || i+1 >= len(args) || !slices.Contains(args, "-p") {
-		return fmt.Errorf("nix-shell of the stage does not know %q", args)
+// lookup finds a program: of the stage, or of this system.
+func lookup(program string) (string, error) {
+	path := stageDir + "/bin/" + program
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
 	}
-	return replace([]string{"bash", "-c", args[i+1]})
+	return exec.LookPath("/usr/bin/" + program)
+}
+
+// wireguardTool finds wg, which scripts/setup unpacks for guests of virtual machines.
+func wireguardTool(t *testing.T) string {
+	t.Helper()
+	if path, err := exec.LookPath("wg"); err == nil {
+		return path
+	}
+	cache, err := vm.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(cache, "guest/usr/bin/wg")
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("no wg: %v: run scripts/setup", err)
+	}
+	return path
 }
 
 // ageProgram encrypts standard input to SSH keys and decrypts files with them, with age's own library.
@@ -247,41 +254,19 @@ func ageProgram(args []string) error {
 	return fmt.Errorf("age of the stage does not know %q", args)
 }
 
-// wg knows genkey and pubkey.
-func wg(args []string) error {
-	if len(args) == 1 && args[0] == "genkey" {
-		key, err := ecdh.X25519().GenerateKey(rand.Reader)
-		if err == nil {
-			fmt.Fprintln(os.Stdout, base64.StdEncoding.EncodeToString(key.Bytes()))
-		}
-		return err
-	}
-	var text string
-	if _, err := fmt.Fscan(os.Stdin, &text); err != nil || len(args) != 1 || args[0] != "pubkey" {
-		return fmt.Errorf("wg of the stage does not know %q: %w", args, err)
-	}
-	raw, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return err
-	}
-	key, err := ecdh.X25519().NewPrivateKey(raw)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stdout, base64.StdEncoding.EncodeToString(key.PublicKey().Bytes()))
-	return nil
-}
-
 // rebootMarker is there between the order to reboot and the reboot.
 const rebootMarker = stageDir + "/state/reboot"
 
 func reboot([]string) error { return os.WriteFile(rebootMarker, nil, 0o600) }
 
+// restartMarker is there once the SSH server is to be started again.
+const restartMarker = stageDir + "/state/restart"
+
 func systemctl(args []string) error {
-	if len(args) > 0 && args[0] == "reboot" {
-		return reboot(nil)
+	if slices.Equal(args, []string{"restart", "sshd"}) {
+		return os.WriteFile(restartMarker, nil, 0o600)
 	}
-	return nil
+	return fmt.Errorf("systemctl of the stage does not know %q", args)
 }
 
 // unlockedMarker is there once the disk was opened in the initrd.

@@ -54,6 +54,8 @@ in
 {
   inherit (result) faults warnings;
   hook = if config.sops.initrd.active then build.initialRamdiskSecretAppender.outPath + "/bin/append-initrd-secrets" else null;
+  manifest = if config.sops.initrd.active then build.sops-initrd-manifest.outPath else "";
+  installed = builtins.elem config.sops.initrd.package config.environment.systemPackages;
   activation = map script [
     "generate-age-key"
     "setupSecretsForUsers"

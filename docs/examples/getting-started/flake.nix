@@ -1,5 +1,5 @@
 {
-  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
   inputs.sops-initrd.url = "github:sops-initrd/sops-initrd";
   inputs.sops-initrd.inputs.nixpkgs.follows = "nixpkgs";
 
@@ -12,8 +12,9 @@
           sops-initrd.nixosModules.sops
           ./configuration.nix
           ./initrd-unlock.nix
-          ./network-card.nix
-        ];
+        ]
+        # Every file in modules is a part of the configuration.
+        ++ nixpkgs.lib.filesystem.listFilesRecursive ./modules;
       };
     };
 }

@@ -1,5 +1,5 @@
 {
-  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";
+  inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
   inputs.sops-nix.url = "github:sops-initrd/sops-initrd"; # was github:Mic92/sops-nix
   inputs.sops-nix.inputs.nixpkgs.follows = "nixpkgs";
 
@@ -11,7 +11,7 @@
         modules = [
           sops-nix.nixosModules.sops
           ./configuration.nix
-          ./modules/initrd-unlock.nix
+          ./initrd-unlock.nix
         ];
       };
     };

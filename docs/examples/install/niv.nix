@@ -1,3 +1,0 @@
-{
-  imports = [ "${(import ./nix/sources.nix).sops-initrd}/modules/sops" ];
-}

@@ -1,3 +1,0 @@
-{
-  imports = [ "${(import ./npins).sops-initrd}/modules/sops" ];
-}

@@ -1,0 +1,8 @@
+{ config, ... }:
+{
+  sops.secrets.luks-root = {
+    sopsFile = ../secrets/server01-luks.yaml;
+    neededForInitrd = true;
+  };
+  boot.initrd.luks.devices.root.keyFile = config.sops.secrets.luks-root.path;
+}
