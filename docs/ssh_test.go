@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -204,7 +205,11 @@ func initrdFiles(image string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	layout, err := initrd.Inspect(f, info.Size())
+	opened, err := initrd.NewImage(f, info.Size())
+	if err != nil {
+		return nil, err
+	}
+	layout, err := opened.Layout(context.Background())
 	if err != nil {
 		return nil, err
 	}

@@ -30,18 +30,20 @@ const (
 	KindGarbage = "garbage" // nothing the kernel knows
 )
 
-// maxWindowBytes is what a decompressor may keep of its output: the kernel's limit for zstd (lib/decompress_unzstd.c), and more
-// than the presets of xz need.
+// maxWindowBytes is what a decompressor may keep of its output: the kernel's limit for zstd
+// (lib/decompress_unzstd.c), and more than the presets of xz need.
 const maxWindowBytes = 128 << 20
 
-// stream is an open compressed stream. After Read has returned io.EOF, size is the length of the stream in the image.
+// stream is an open compressed stream. After Read has returned io.EOF, size is the length of the
+// stream in the image.
 type stream struct {
 	io.Reader
 	size  func() int64
 	close func()
 }
 
-// compressedKind tells the kind of a stream from its beginning, as the kernel does (lib/decompress.c); "" for none.
+// compressedKind tells the kind of a stream from its beginning, as the kernel does
+// (lib/decompress.c); "" for none.
 func compressedKind(head []byte) string {
 	for kind, magic := range map[string]string{
 		KindGzip: "\x1f\x8b", KindBzip2: "BZ", KindLZMA: "\x5d\x00", KindXZ: "\xfd7", KindLZO: "\x89L", KindLZ4: "\x02!", KindZstd: "(\xb5",
@@ -53,8 +55,8 @@ func compressedKind(head []byte) string {
 	return ""
 }
 
-// openStream opens the compressed stream at off of the image. Its decompressor's memory is bounded by maxWindowBytes, whatever
-// its headers ask for.
+// openStream opens the compressed stream at off of the image. Its decompressor's memory is
+// bounded by maxWindowBytes, whatever its headers ask for.
 func openStream(kind string, r io.ReaderAt, off, end int64) (*stream, error) {
 	w := newWindow(r, off, end)
 	consumed := func() int64 { return w.offset() - off }
@@ -96,7 +98,8 @@ func openStream(kind string, r io.ReaderAt, off, end int64) (*stream, error) {
 	return s, nil
 }
 
-// openFramed is for decompressors that read ahead: the length of the stream is found first, from its frame.
+// openFramed is for decompressors that read ahead: the length of the stream is found first, from
+// its frame.
 func (s *stream) openFramed(r io.ReaderAt, w *window, off int64, frame func(*window) error, open func(io.Reader) (io.Reader, error)) error {
 	if err := frame(w); err != nil {
 		return err
@@ -117,7 +120,8 @@ type bzip2Stream struct {
 
 func (b *bzip2Stream) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	// compress/bzip2 checks a stream's sum, then looks at two more bytes for the magic of another.
+	// compress/bzip2 checks a stream's sum, then looks at two more bytes for the magic of
+	// another.
 	if err != nil && err.Error() == "bzip2 data invalid: bad magic value in continuation file" {
 		b.beyond = 2
 		err = io.EOF
@@ -125,8 +129,9 @@ func (b *bzip2Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lz4Stream reads the legacy format as the kernel does (lib/decompress_unlz4.c): blocks with their sizes, until the end of the
-// image or a size of 0. Whatever other four bytes follow are taken for a size.
+// lz4Stream reads the legacy format as the kernel does (lib/decompress_unlz4.c): blocks with
+// their sizes, until the end of the image or a size of 0. Whatever other four bytes follow are
+// taken for a size.
 type lz4Stream struct {
 	w        *window
 	end      int64 // of the last block

@@ -42,7 +42,7 @@ func TestInstall_cost(t *testing.T) {
 				if c.known {
 					o.Base = b.withBase(base).Base
 				}
-				res, err := Install(b.image, c.s, o)
+				res, err := Install(ctx, b.image, c.s, o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -95,7 +95,7 @@ func TestInstall_concurrent(t *testing.T) {
 	for _, s := range segments {
 		for range 5 {
 			runs.Go(func() {
-				if _, err := Install(b.image, s, Options{}); err != nil {
+				if _, err := Install(ctx, b.image, s, Options{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -133,7 +133,7 @@ func BenchmarkInstall(b *testing.B) {
 	}
 	install := func(b *testing.B, s *Segment, known string, want Action) {
 		b.Helper()
-		if res, err := Install(image, s, Options{Base: known}); err != nil || res.Action != want {
+		if res, err := Install(ctx, image, s, Options{Base: known}); err != nil || res.Action != want {
 			b.Fatal(res, err)
 		}
 	}
@@ -174,7 +174,7 @@ func BenchmarkInspect(b *testing.B) {
 			image := compress(b, kind, plain)
 			b.SetBytes(int64(len(image)))
 			for b.Loop() {
-				if l, err := Inspect(bytes.NewReader(image), int64(len(image))); err != nil || !l.Complete() {
+				if l, err := inspect(bytes.NewReader(image), int64(len(image))); err != nil || !l.Complete() {
 					b.Fatal(l, err)
 				}
 			}

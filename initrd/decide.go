@@ -1,7 +1,6 @@
 package initrd
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,8 @@ type decision struct {
 	from    atomicfile.File // what the spans are pieces of: image or base
 	keep    []span
 	segment []byte // nil for none
+	tail    []byte // what is written behind the base: padding and segment, in the form of the image
+	remove  bool   // the file goes
 	whole   bool   // the image holds a whole segment of ours, which overwriting would put at risk
 	prefix  bool   // what is kept is the beginning of the image as it is: the rest can be overwritten
 	vouched bool   // that the image begins with the base a segment of ours says, and its ends; the rest was not compared
@@ -41,6 +42,8 @@ func (j *job) decide() (*decision, error) {
 			d.Action = Unchanged
 			d.Size = d.OldSize
 		}
+	case j.Enclose || j.content.enclosed:
+		err = j.alone(d)
 	case j.base != nil:
 		err = j.againstBase(d)
 	default:
@@ -62,38 +65,84 @@ func (d *decision) retain(from atomicfile.File, keep ...span) {
 
 // finish builds the segment for what is kept, and sets the rest of the result.
 func (j *job) finish(d *decision) error {
-	d.Size = d.Base
+	d.tail = nil
 	if !j.segment.Empty() {
 		if err := j.fit(d); err != nil {
 			return err
 		}
-		var err error
-		if d.segment, err = j.segment.encode(d.Base, j.omit); err != nil {
-			return err
-		}
-		foot, err := decodeFooter(d.segment[len(d.segment)-endBytes-trailerBytes:][:endBytes])
+		segment, err := j.segment.encode(d.Base, j.omit)
 		if err != nil {
 			return err
 		}
-		d.Offset, d.Length, d.Sum = d.Base+Padding(d.Base), int64(len(d.segment)), foot.sum
-		d.Size = d.Offset + d.Length
+		foot, err := decodeFooter(segment[len(segment)-endBytes-trailerBytes:][:endBytes])
+		if err != nil {
+			return err
+		}
+		d.Offset, d.Length, d.Sum = d.Base+Padding(d.Base), int64(len(segment)), foot.sum
+		d.tail = append(make([]byte, Padding(d.Base), Padding(d.Base)+d.Length), segment...)
+		d.segment = d.tail[Padding(d.Base):]
+		if j.Enclose {
+			if d.tail, err = enclose(d.tail); err != nil {
+				return fmt.Errorf("image %s: %w", j.image, err)
+			}
+		}
 	}
+	d.Size = d.Base + int64(len(d.tail))
 	d.Written = d.Size
 	return nil
 }
 
-// fit compares entries outside SecretsDir, if there are any, with the base, once in a run.
+// alone is for an image that is a segment of ours in a frame and nothing else, or is to become
+// one.
+func (j *job) alone(d *decision) error {
+	in, err := find(j.content.r, j.content.size)
+	if err != nil && !errors.Is(err, ErrNoSegment) {
+		return err
+	}
+	d.Action = Repaired
+	switch {
+	case in != nil && in.Base == 0:
+		d.Action = j.actionOn(in)
+	case in == nil:
+		torn, err := j.tornAlone()
+		if err != nil {
+			return err
+		}
+		if torn {
+			break
+		}
+		fallthrough
+	default:
+		j.hint = "without the form of an image of its own, the segment is put behind what is there"
+		return fmt.Errorf("image %s: holds something else than enclosed secrets, which an enclosed segment would replace", j.image)
+	}
+	d.retain(j.file)
+	d.Cut = d.OldSize
+	if j.content.enclosed == j.Enclose {
+		if same, err := j.sameAsNow(d, in); err != nil || same {
+			return err
+		}
+	} else if err := j.finish(d); err != nil {
+		return err
+	}
+	if d.remove = d.segment == nil; d.remove {
+		d.Action, d.Size = Removed, -1
+	}
+	return nil
+}
+
+// fit compares the entries that the base could have, too, with the base, once in a run.
 func (j *job) fit(d *decision) error {
 	if j.omit != nil || len(j.segment.outside()) == 0 {
 		return nil
 	}
-	var base io.ReaderAt = &spans{d.from, d.keep}
+	var base io.ReaderAt = &spans{j.read(d.from), d.keep}
 	size := d.Base
 	switch {
 	case j.base != nil:
-		base, size = j.base, j.baseLen
-	case size == 0:
-		return fmt.Errorf("image %s: has no base, and entries outside %s need to be compared with one", j.image, SecretsDir)
+		base, size = j.read(j.base), j.baseLen
+	case size == 0 && j.segment.profile.NeedBase:
+		return fmt.Errorf("image %s: has no base, and %s to be compared with one", j.image, j.segment.need())
 	}
 	var err error
 	var warnings []Warning
@@ -104,7 +153,7 @@ func (j *job) fit(d *decision) error {
 
 // againstBase is for an image whose pristine base is known.
 func (j *job) againstBase(d *decision) error {
-	in, err := Find(j.file, d.OldSize)
+	in, err := find(j.content.r, d.OldSize)
 	if err != nil && !errors.Is(err, ErrNoSegment) {
 		return err
 	}
@@ -125,17 +174,18 @@ func (j *job) againstBase(d *decision) error {
 		if err := j.behindBase(d, in); err != nil {
 			return err
 		}
-	case equal == d.OldSize || onlyNULs(j.file, equal, d.OldSize):
+	case equal == d.OldSize || onlyNULs(j.content.r, equal, d.OldSize):
 		d.Action = Repaired
 	case in != nil && in.Base == 0:
-		// The loader keeps our segment in a file of its own, and it is installed there a second time.
+		// The loader keeps our segment in a file of its own, and it is installed there a second
+		// time.
 		d.retain(j.file)
 		d.prefix, d.Action, d.Cut = true, j.actionOn(in), d.OldSize
 		if same, err := j.sameAsNow(d, in); err != nil || same {
 			return err
 		}
 	default:
-		torn, err := j.tornAlone(d.OldSize)
+		torn, err := j.tornAlone()
 		if err != nil {
 			return err
 		}
@@ -148,17 +198,18 @@ func (j *job) againstBase(d *decision) error {
 	return j.finish(d)
 }
 
-// equalToBase returns how many bytes at the beginning of the image are those of the base. Where a whole segment of ours says that it was
-// put behind as many bytes, their ends are compared and the middle is not read: the new image is written from the base anyway.
+// equalToBase returns how many bytes at the beginning of the image are those of the base. Where a
+// whole segment of ours says that it was put behind as many bytes, their ends are compared and
+// the middle is not read: the new image is written from the base anyway.
 func (j *job) equalToBase(d *decision, in *Installed) (int64, error) {
 	if in != nil && in.Whole && in.Base == j.baseLen {
-		same, err := sameEnds(j.file, j.base, j.baseLen)
+		same, err := sameEnds(j.content.r, j.read(j.base), j.baseLen)
 		if err != nil || same {
 			d.vouched = true
 			return j.baseLen, err
 		}
 	}
-	return commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+	return commonPrefix(j.content.r, d.OldSize, j.read(j.base), j.baseLen)
 }
 
 // compareVouched compares what equalToBase did not, before a base that the image has is kept.
@@ -166,7 +217,7 @@ func (j *job) compareVouched(d *decision) error {
 	if !d.vouched {
 		return nil
 	}
-	equal, err := commonPrefix(j.file, d.OldSize, j.base, j.baseLen)
+	equal, err := commonPrefix(j.content.r, d.OldSize, j.read(j.base), j.baseLen)
 	if err == nil && equal < j.baseLen {
 		err = j.otherBase(equal)
 	}
@@ -178,7 +229,8 @@ func (j *job) otherBase(equal int64) error {
 		j.image, j.Base, equal)
 }
 
-// sameAsNow finishes the decision and reports whether the image is already so. Of a base no more than its ends are read.
+// sameAsNow finishes the decision and reports whether the image is already so. Of a base no more
+// than its ends are read.
 func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 	if err := j.finish(d); err != nil {
 		return false, err
@@ -188,19 +240,16 @@ func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 		return false, nil
 	case d.segment != nil:
 		// NULs may follow, where the segment took the place of a longer one.
-		if in == nil || in.Base != d.Base || d.Size != in.Offset+in.Length {
+		if in == nil || in.Base != d.Base {
 			return false, nil
 		}
-		now := make([]byte, len(d.segment))
-		if err := readAt(j.file, now, in.Offset); err != nil {
+		if same, err := j.segment.sameAs(d.segment, j.content.r, in); err != nil || !same {
 			return false, err
 		}
-		if !bytes.Equal(now, d.segment) {
-			return false, nil
-		}
+		d.Length, d.Sum = in.Length, in.Sum
 	}
 	if d.from == j.base && j.base != nil {
-		if same, err := sameEnds(j.file, j.base, d.Base); err != nil || !same {
+		if same, err := sameEnds(j.content.r, j.read(j.base), d.Base); err != nil || !same {
 			return false, err
 		}
 	}
@@ -208,7 +257,8 @@ func (j *job) sameAsNow(d *decision, in *Installed) (bool, error) {
 	return true, nil
 }
 
-// endangered reports whether there is a segment to lose: a whole one, or one of which that is not known.
+// endangered reports whether there is a segment to lose: a whole one, or one of which that is not
+// known.
 func (in *Installed) endangered() bool {
 	return in.Whole || in.Version != formatVersion && !in.torn
 }
@@ -234,7 +284,7 @@ func (j *job) behindBase(d *decision, in *Installed) error {
 		d.Action = j.actionOn(in)
 		foreign = in.Base - j.baseLen
 	} else {
-		w := &walker{r: j.file, size: d.OldSize}
+		w := &walker{r: j.content.r, size: d.OldSize}
 		if err := w.walkFrom(j.baseLen); err != nil {
 			return err
 		}
@@ -258,11 +308,11 @@ func (j *job) behindBase(d *decision, in *Installed) error {
 }
 
 // tornAlone reports whether the image is a torn segment of ours without any base.
-func (j *job) tornAlone(size int64) (bool, error) {
-	if size < 4 || !onlyNULs(j.file, 0, 4) {
+func (j *job) tornAlone() (bool, error) {
+	if j.content.size < 4 || !onlyNULs(j.content.r, 0, 4) {
 		return false, nil
 	}
-	w := &walker{r: j.file, size: size}
+	w := &walker{r: j.content.r, size: j.content.size}
 	if err := w.walk(); err != nil {
 		return false, err
 	}
@@ -280,7 +330,7 @@ func (j *job) tornAlone(size int64) (bool, error) {
 
 // byItself is for an image of which nothing is known.
 func (j *job) byItself(d *decision) error {
-	in, err := Find(j.file, d.OldSize)
+	in, err := find(j.content.r, d.OldSize)
 	switch {
 	case errors.Is(err, ErrNoSegment):
 		return j.byWalk(d)
@@ -289,8 +339,16 @@ func (j *job) byItself(d *decision) error {
 	}
 	base := in.Base
 	for {
-		// Several segments in a row: versions before this one left them, or a tool that is not ours.
-		before, err := locate(j.file, base)
+		// Several segments in a row: versions before this one left them, or a tool that is not
+		// ours.
+		inside, err := openEnclosed(j.content.r, base)
+		if err != nil {
+			return err
+		}
+		if inside != nil {
+			base = 0
+		}
+		before, err := locate(j.content.r, base)
 		if errors.Is(err, ErrNoSegment) {
 			break
 		}
@@ -308,7 +366,7 @@ func (j *job) byItself(d *decision) error {
 
 // byWalk is for an image that does not end in a segment of ours: all of it is read.
 func (j *job) byWalk(d *decision) error {
-	w := &walker{r: j.file, size: d.OldSize}
+	w := &walker{r: j.content.r, size: d.OldSize}
 	if err := w.walk(); err != nil {
 		return err
 	}
@@ -332,7 +390,8 @@ func (j *job) byWalk(d *decision) error {
 	return nil
 }
 
-// cut takes the segments of ours out of what a walk found. What others put behind them stays, at an offset of the same remainder.
+// cut takes the segments of ours out of what a walk found. What others put behind them stays, at
+// an offset of the same remainder.
 func (j *job) cut(parts []Part, size int64) (keep []span, action Action, err error) {
 	action = Appended
 	from := int64(0)
@@ -370,6 +429,7 @@ func (j *job) refuse(p Part, archives bool) error {
 	if !archives && p.Kind == KindGarbage {
 		what = "is not an initrd"
 	}
-	j.left += "; the kernel would lose what is put behind this; name the pristine initrd as base, or have the boot loader install the image again"
+	j.hint = "the kernel would lose what is put behind this; name the pristine initrd as base, " +
+		"or have the boot loader install the image again"
 	return fmt.Errorf("image %s: %s: %s at offset %d", j.image, what, p.Problem, p.Offset)
 }

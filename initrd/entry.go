@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,8 @@ import (
 	"strings"
 )
 
-// Limits of a segment. The kernel drops an entry beyond most of them without a word; the others bound what has to be read to
-// check a segment.
+// Limits of a segment. The kernel drops an entry beyond most of them without a word; the others
+// bound what has to be read to check a segment.
 const (
 	maxDataBytes   = math.MaxUint32 // newc has eight hexadecimal digits for a size
 	maxPathBytes   = 4095           // PATH_MAX without the NUL (init/initramfs.c skips longer names)
@@ -20,10 +21,6 @@ const (
 	maxEntries     = 100_000
 	noID           = math.MaxUint32 // (uid_t)-1 means "no user" to the kernel
 )
-
-// SecretsDir is the directory whose files NixOS's stage 1 copies to the same path below "/". Every segment has it: without it
-// the copying loop would walk the whole root.
-const SecretsDir = "/.initrd-secrets"
 
 // trailerName ends an archive; an entry cannot have it.
 const trailerName = "TRAILER!!!"
@@ -35,18 +32,23 @@ const modeBits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
 // Entry is one file, directory or symbolic link of a segment.
 type Entry struct {
-	// Path is absolute and clean, such as "/.initrd-secrets/etc/luks.key". Space, control characters, backslash and the shell's
-	// wildcards are refused below SecretsDir, where stage 1 would lose such a file, and control characters everywhere.
+	// Path is absolute and clean, such as "/etc/luks.key". Control characters are refused, and
+	// what [Profile.CannotCopy] says.
 	Path string
-	// Mode is a type, one of 0 (regular file), fs.ModeDir and fs.ModeSymlink, with permission, setuid, setgid and sticky bits.
-	// The bits of a symbolic link mean nothing and are always written as 0777.
+	// Mode is a type, one of 0 (regular file), fs.ModeDir and fs.ModeSymlink, with permission,
+	// setuid, setgid and sticky bits. The bits of a symbolic link mean nothing and are always
+	// written as 0777.
 	Mode     fs.FileMode
 	UID, GID uint32
 	Data     []byte // of a regular file, less than 4 GiB
 	Target   string // of a symbolic link
+	// Random says that Data differs each time it is made, as what is encrypted does: an image
+	// that has other data there, made from the same inputs, counts as unchanged.
+	Random bool
 }
 
-// Format prints the entry without its content, whatever the verb, so that no message can show a secret.
+// Format prints the entry without its content, whatever the verb, so that no message can show a
+// secret.
 func (e Entry) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "%v %d:%d %q (%d bytes)", e.Mode, e.UID, e.GID, e.Path, len(e.Data))
 }
@@ -66,18 +68,13 @@ func (e Entry) size() int64 {
 	return int64(len(e.Data))
 }
 
-// outside reports whether the entry lies where the base may have something, too.
-func (e Entry) outside() bool {
-	return e.Path != SecretsDir && !strings.HasPrefix(e.Path, SecretsDir+"/")
-}
-
 // check returns everything that is wrong with one entry.
-func (e Entry) check() error {
+func (e Entry) check(p Profile) error {
 	var faults []error
 	bad := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("entry %q: "+format, append([]any{e.Path}, args...)...))
 	}
-	if why := checkPath(e.Path); why != "" {
+	if why := cmp.Or(checkPath(e.Path), p.check(e.Path)); why != "" {
 		bad("%s", why)
 	}
 	if e.UID == noID {
@@ -132,21 +129,17 @@ func checkPath(p string) string {
 	if i := slices.IndexFunc(strings.Split(p, "/"), func(s string) bool { return len(s) > maxElementByte }); i >= 0 {
 		return fmt.Sprintf("path element longer than %d bytes", maxElementByte)
 	}
-	below := !Entry{Path: p}.outside()
 	for i := range len(p) {
-		switch c := p[i]; {
-		case c < ' ' || c == 0x7f:
+		if c := p[i]; c < ' ' || c == 0x7f {
 			return fmt.Sprintf("control character 0x%02x in the path", c)
-		case below && strings.IndexByte(` *?[\`, c) >= 0:
-			return fmt.Sprintf("%q in the path: stage 1 would not copy this file to its place", c)
 		}
 	}
 	return ""
 }
 
-// withParents adds the directories above the entries that are not entries themselves (0755, root), and SecretsDir. The kernel
-// makes no parents: a file without one is dropped.
-func withParents(entries []Entry) (all []Entry, implied map[string]bool) {
+// withParents adds the directories above the entries that are not entries themselves (0755,
+// root), and copyDir unless it is "". The kernel makes no parents: a file without one is dropped.
+func withParents(entries []Entry, copyDir string) (all []Entry, implied map[string]bool) {
 	known := make(map[string]bool, len(entries))
 	for _, e := range entries {
 		known[e.Path] = true
@@ -159,18 +152,24 @@ func withParents(entries []Entry) (all []Entry, implied map[string]bool) {
 			all = append(all, Entry{Path: dir, Mode: fs.ModeDir | 0o755})
 		}
 	}
-	for _, e := range entries {
-		for dir := path.Dir(e.Path); dir != "/" && dir != "."; dir = path.Dir(dir) {
+	addUp := func(dir string) {
+		for ; dir != "/" && dir != "."; dir = path.Dir(dir) {
 			add(dir)
 		}
 	}
-	add(SecretsDir)
+	for _, e := range entries {
+		addUp(path.Dir(e.Path))
+	}
+	if copyDir != "" {
+		addUp(copyDir)
+	}
 	slices.SortFunc(all, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
 	return all, implied
 }
 
-// checkTree finds entries with one path, and entries below what is no directory. The entries are sorted.
-func checkTree(sorted []Entry) error {
+// checkTree finds entries with one path, and entries below what is no directory. The entries are
+// sorted.
+func checkTree(sorted []Entry, copyDir string) error {
 	var faults []error
 	types := make(map[string]fs.FileMode, len(sorted))
 	for i, e := range sorted {
@@ -185,8 +184,8 @@ func checkTree(sorted []Entry) error {
 			faults = append(faults, fmt.Errorf("entry %q: its parent %q is an entry and not a directory", e.Path, parent))
 		}
 	}
-	if types[SecretsDir] != fs.ModeDir {
-		faults = append(faults, fmt.Errorf("entry %q: must be a directory", SecretsDir))
+	if copyDir != "" && types[copyDir] != fs.ModeDir {
+		faults = append(faults, fmt.Errorf("entry %q: must be a directory", copyDir))
 	}
 	return errors.Join(faults...)
 }

@@ -2,6 +2,7 @@ package initrd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -35,53 +36,71 @@ func emptyArchive() []byte {
 	return append([]byte(header+"TRAILER!!!"), make([]byte, 4)...)
 }
 
+// segment has one file.
+func segment(content string) *initrd.Segment {
+	s, err := initrd.NewSegment([]initrd.Entry{
+		{Path: "/etc/luks.key", Mode: 0o400, Data: []byte(content)},
+	}, sha256.Sum256([]byte("what the entries were made from")), initrd.Profile{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return s
+}
+
 func Example() {
 	_, image, remove := scratch()
 	defer remove()
+	ctx := context.Background()
 
-	segment, err := initrd.NewSegment([]initrd.Entry{
-		{Path: "/.initrd-secrets/etc/luks.key", Mode: 0o400, Data: []byte("correct horse")},
-	}, sha256.Sum256([]byte("what the entries were made from")))
+	s, err := initrd.NewSegment([]initrd.Entry{
+		{Path: "/etc/luks.key", Mode: 0o400, Data: []byte("correct horse")},
+	}, sha256.Sum256([]byte("what the entries were made from")), initrd.Profile{})
 	if err != nil {
 		log.Fatal(err)
 	}
 	for range 2 {
-		res, err := initrd.Install(image, segment, initrd.Options{})
+		res, err := initrd.Install(ctx, image, s, initrd.Options{})
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println(res.Action, res.Base, res.Written)
 	}
-	// Output:
-	// appended 124 1432
-	// unchanged 124 0
-}
-
-func ExampleNewSegment() {
-	_, err := initrd.NewSegment([]initrd.Entry{
-		{Path: "/.initrd-secrets/etc/key", Mode: 0o400, Data: []byte("a")},
-		{Path: "/.initrd-secrets/etc/key", Mode: 0o400, Data: []byte("b")},
-		{Path: "/.initrd-secrets/my key", Mode: 0o400, Data: []byte("c")},
-	}, initrd.Digest{})
-	fmt.Println(err)
-	// Output:
-	// entry "/.initrd-secrets/my key": ' ' in the path: stage 1 would not copy this file to its place
-}
-
-func ExampleSegment_Entries() {
-	segment, err := initrd.NewSegment([]initrd.Entry{
-		{Path: "/.initrd-secrets/etc/wg.key", Mode: 0o440, UID: 152, GID: 152, Data: []byte("secret")},
-	}, initrd.Digest{})
+	i, err := initrd.Open(image)
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, e := range segment.Entries() {
+	defer i.Close()
+	fmt.Println(i.Verify(ctx, nil))
+	// Output:
+	// appended 124 1256
+	// unchanged 124 0
+	// <nil>
+}
+
+// What a stage 1 expects is a profile. This one copies the files of a directory to their places, by a shell script.
+func ExampleNewSegment() {
+	_, err := initrd.NewSegment([]initrd.Entry{
+		{Path: "/.secrets/etc/key", Mode: 0o400, Data: []byte("a")},
+		{Path: "/.secrets/my key", Mode: 0o400, Data: []byte("b")},
+	}, initrd.Digest{}, initrd.Profile{CopyDir: "/.secrets", CannotCopy: " *?["})
+	fmt.Println(err)
+	// Output:
+	// entry "/.secrets/my key": ' ' in the path: stage 1 would not copy this file to its place
+}
+
+func ExampleSegment_Entries() {
+	s, err := initrd.NewSegment([]initrd.Entry{
+		{Path: "/etc/wg.key", Mode: 0o440, UID: 152, GID: 152, Data: []byte("secret")},
+	}, initrd.Digest{}, initrd.Profile{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range s.Entries() {
 		fmt.Println(e.Mode, e.UID, e.GID, e.Size, e.Path)
 	}
 	// Output:
-	// drwxr-xr-x 0 0 0 /.initrd-secrets
-	// drwxr-xr-x 0 0 0 /.initrd-secrets/etc
-	// -r--r----- 152 152 6 /.initrd-secrets/etc/wg.key
+	// drwxr-xr-x 0 0 0 /etc
+	// -r--r----- 152 152 6 /etc/wg.key
 }
 
 // A boot loader that installs a copy of a pristine initrd, and whose copy others may have appended to.
@@ -95,11 +114,7 @@ func ExampleInstall_base() {
 	if err := os.WriteFile(image, append(emptyArchive(), "what somebody else appended"...), 0o600); err != nil {
 		log.Fatal(err)
 	}
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400}}, initrd.Digest{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	res, err := initrd.Install(image, segment, initrd.Options{Base: pristine})
+	res, err := initrd.Install(context.Background(), image, segment("key"), initrd.Options{Base: pristine})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -108,35 +123,45 @@ func ExampleInstall_base() {
 	// appended cut: 27
 }
 
+// A run that fails says how it left the image.
+func ExampleError() {
+	dir, _, remove := scratch()
+	defer remove()
+	image := filepath.Join(dir, "text")
+	if err := os.WriteFile(image, []byte("not an initrd"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+	_, err := initrd.Install(context.Background(), image, segment("key"), initrd.Options{})
+	var failed *initrd.Error
+	if errors.As(err, &failed) && failed.State == initrd.Untouched {
+		fmt.Println("nothing happened")
+	}
+	// Output:
+	// nothing happened
+}
+
 // Plan tells what would happen and writes nothing.
 func ExamplePlan() {
 	dir, _, remove := scratch()
 	defer remove()
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400}}, initrd.Digest{})
-	if err != nil {
-		log.Fatal(err)
-	}
 	missing := filepath.Join(dir, "a-name-that-GRUB-gives")
-	plan, err := initrd.Plan(missing, segment, initrd.Options{})
+	plan, err := initrd.Plan(context.Background(), missing, segment("key"), initrd.Options{})
 	fmt.Println(plan.Action, plan.OldSize, plan.Size, err)
 	_, err = os.Stat(missing)
 	fmt.Println(errors.Is(err, fs.ErrNotExist))
 	// Output:
-	// created -1 1144 <nil>
+	// created -1 1120 <nil>
 	// true
 }
 
 func ExampleRemove() {
 	_, image, remove := scratch()
 	defer remove()
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400}}, initrd.Digest{})
-	if err != nil {
+	ctx := context.Background()
+	if _, err := initrd.Install(ctx, image, segment("key"), initrd.Options{}); err != nil {
 		log.Fatal(err)
 	}
-	if _, err := initrd.Install(image, segment, initrd.Options{}); err != nil {
-		log.Fatal(err)
-	}
-	res, err := initrd.Remove(image, initrd.Options{})
+	res, err := initrd.Remove(ctx, image, initrd.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -146,43 +171,40 @@ func ExampleRemove() {
 	// removed true <nil>
 }
 
-func ExampleVerify() {
-	inputs := initrd.Digest(sha256.Sum256([]byte("today's secrets")))
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400}}, inputs)
+func ExampleImage_Verify() {
+	_, image, remove := scratch()
+	defer remove()
+	ctx := context.Background()
+	if _, err := initrd.Install(ctx, image, segment("key"), initrd.Options{}); err != nil {
+		log.Fatal(err)
+	}
+	i, err := initrd.Open(image)
 	if err != nil {
 		log.Fatal(err)
 	}
-	b, err := segment.Bytes(0)
-	if err != nil {
-		log.Fatal(err)
+	defer i.Close()
+	for _, text := range []string{"what the entries were made from", "something else"} {
+		inputs := initrd.Digest(sha256.Sum256([]byte(text)))
+		fmt.Println(i.Verify(ctx, &inputs))
 	}
-	image := append(make([]byte, initrd.Padding(0)), b...)
-
-	fmt.Println(initrd.Verify(bytes.NewReader(image), int64(len(image)), &inputs))
-	other := initrd.Digest(sha256.Sum256([]byte("yesterday's secrets")))
-	fmt.Println(initrd.Verify(bytes.NewReader(image), int64(len(image)), &other))
-	image = image[:len(image)-1]
-	fmt.Println(initrd.Verify(bytes.NewReader(image), int64(len(image)), nil))
 	// Output:
 	// <nil>
 	// segment was made from other inputs
-	// no segment of ours at the end of the image
 }
 
-func ExampleInspect() {
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400, Data: []byte("secret")}}, initrd.Digest{})
+func ExampleImage_Layout() {
+	_, image, remove := scratch()
+	defer remove()
+	ctx := context.Background()
+	if _, err := initrd.Install(ctx, image, segment("secret"), initrd.Options{}); err != nil {
+		log.Fatal(err)
+	}
+	i, err := initrd.Open(image)
 	if err != nil {
 		log.Fatal(err)
 	}
-	image := emptyArchive()
-	b, err := segment.Bytes(int64(len(image)))
-	if err != nil {
-		log.Fatal(err)
-	}
-	image = append(image, make([]byte, initrd.Padding(int64(len(image))))...)
-	image = append(image, b...)
-
-	layout, err := initrd.Inspect(bytes.NewReader(image), int64(len(image)))
+	defer i.Close()
+	layout, err := i.Layout(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -195,35 +217,32 @@ func ExampleInspect() {
 	// Output:
 	// cpio 0 124
 	// padding 124 4
-	// segment 128 1148
-	//   drwxr-xr-x /.initrd-secrets 0
-	//   -r-------- /.initrd-secrets/key 6
+	// segment 128 1120
+	//   drwxr-xr-x /etc 0
+	//   -r-------- /etc/luks.key 6
 }
 
 // A segment can be taken out of one image and put into another without the secrets' sources.
-func ExampleExtract() {
-	_, image, remove := scratch()
+func ExampleImage_Extract() {
+	dir, image, remove := scratch()
 	defer remove()
-	segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/key", Mode: 0o400}}, initrd.Digest{})
+	ctx := context.Background()
+	old := filepath.Join(dir, "old")
+	before, err := initrd.Install(ctx, old, segment("key"), initrd.Options{Enclose: true})
 	if err != nil {
 		log.Fatal(err)
 	}
-	old, err := segment.Bytes(0)
+	i, err := initrd.Open(old)
 	if err != nil {
 		log.Fatal(err)
 	}
-	old = append(make([]byte, initrd.Padding(0)), old...)
-
-	found, err := initrd.Find(bytes.NewReader(old), int64(len(old)))
+	defer i.Close()
+	salvaged, err := i.Extract(ctx, initrd.Profile{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	salvaged, err := initrd.Extract(bytes.NewReader(old), found)
-	if err != nil {
-		log.Fatal(err)
-	}
-	res, err := initrd.Install(image, salvaged, initrd.Options{})
-	fmt.Println(res.Action, res.Sum == found.Sum, err)
+	res, err := initrd.Install(ctx, image, salvaged, initrd.Options{})
+	fmt.Println(res.Action, res.Sum == before.Sum, err)
 	// Output:
 	// appended true <nil>
 }

@@ -115,7 +115,7 @@ func TestInstall_faults(t *testing.T) {
 			b, o := s.set(t)
 			count := faults.Count(atomicfile.OS())
 			o.layer = s.layer(count)
-			if _, err := Install(b.image, s.segment, o); err != nil {
+			if _, err := Install(ctx, b.image, s.segment, o); err != nil {
 				t.Fatal(err)
 			}
 			if got := readFile(t, b.image); !bytes.Equal(got, s.want) {
@@ -158,7 +158,7 @@ func (s *scenario) disturb(t *testing.T, mode faults.Mode, at int, cause error) 
 	b, o := s.set(t)
 	l := faults.New(atomicfile.OS(), mode, at, cause)
 	o.layer = s.layer(l)
-	res, err := Install(b.image, s.segment, o)
+	res, err := Install(ctx, b.image, s.segment, o)
 	stopped := mode == faults.Kill || mode == faults.Half
 	if leaked := l.Leaked(); len(leaked) > 0 {
 		t.Errorf("left open: %q", leaked)
@@ -183,7 +183,7 @@ func (s *scenario) disturb(t *testing.T, mode faults.Mode, at int, cause error) 
 		}
 	}
 	o.layer = s.layer(atomicfile.OS())
-	if _, err := Install(b.image, s.segment, o); err != nil {
+	if _, err := Install(ctx, b.image, s.segment, o); err != nil {
 		t.Fatalf("second run: %v", err)
 	}
 	if got := readFile(t, b.image); !bytes.Equal(got, s.want) {
@@ -269,14 +269,14 @@ func TestInstall_late_no_space(t *testing.T) {
 					t.Parallel()
 					b := newBoot(t, c.image)
 					count := faults.Count(atomicfile.OS())
-					if _, err := Install(newBoot(t, c.image).image, s2, Options{layer: count}); err != nil {
+					if _, err := Install(ctx, newBoot(t, c.image).image, s2, Options{layer: count}); err != nil {
 						t.Fatal(err)
 					}
 					at := 0
 					for !strings.HasPrefix(count.Ops()[at], verb+" ") {
 						at++
 					}
-					res, err := Install(b.image, s2, Options{AllowInPlace: c.allow, layer: faults.New(atomicfile.OS(), faults.Short, at, cause)})
+					res, err := Install(ctx, b.image, s2, Options{AllowInPlace: c.allow, layer: faults.New(atomicfile.OS(), faults.Short, at, cause)})
 					if c.inPlace {
 						if err != nil || !res.InPlace || len(res.Warnings) != 1 {
 							t.Fatalf("result %+v, %v", res, err)
@@ -307,7 +307,7 @@ func TestInstall_changed_meanwhile(t *testing.T) {
 				t.Error(err)
 			}
 		}}
-		_, err := Install(b.image, mustSegment(t, secrets("a"), Digest{}), Options{layer: l})
+		_, err := Install(ctx, b.image, mustSegment(t, secrets("a"), Digest{}), Options{layer: l})
 		if err == nil || !strings.Contains(err.Error(), "changed by somebody else") {
 			t.Errorf("error %v", err)
 		}

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Errors of Find, Verify and Extract; those of reading are returned as they are.
+// Errors of the methods of [Image]; those of reading are returned as they are.
 var (
 	ErrNoSegment = errors.New("no segment of ours at the end of the image")
 	ErrDamaged   = errors.New("segment is damaged")
@@ -42,12 +42,7 @@ func (in Installed) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes", in.Version, state, in.Length, in.Offset, in.Base)
 }
 
-// Find looks for a segment of ours at the end of an image. It reads the tail of the image and the segment, nothing of the base.
-//
-// The error is ErrNoSegment when the image does not end in a segment of ours that lies where it says it lies: then there can
-// still be a torn one, or one with something behind it; Inspect walks the whole image. A segment that is found and not whole
-// has been damaged since it was installed, or is of an unknown version.
-func Find(r io.ReaderAt, size int64) (*Installed, error) {
+func find(r io.ReaderAt, size int64) (*Installed, error) {
 	in, err := locate(r, size)
 	if err != nil {
 		return nil, err
@@ -58,7 +53,8 @@ func Find(r io.ReaderAt, size int64) (*Installed, error) {
 	return in, in.examine(r)
 }
 
-// locate finds footer and marker, which prove the place of the segment, and does not read between them.
+// locate finds footer and marker, which prove the place of the segment, and does not read between
+// them.
 func locate(r io.ReaderAt, size int64) (*Installed, error) {
 	in, err := locateFooter(r, size)
 	if err != nil {
@@ -112,8 +108,8 @@ func behindLast(r io.ReaderAt, size int64) (int64, error) {
 	return 0, nil
 }
 
-// readMarker reads the marker at in.Offset and checks that it belongs there. A copy of a segment inside somebody's file says
-// that it lies elsewhere.
+// readMarker reads the marker at in.Offset and checks that it belongs there. A copy of a segment
+// inside somebody's file says that it lies elsewhere.
 func (in *Installed) readMarker(r io.ReaderAt) error {
 	a := archive{src: newWindow(r, in.Offset, in.Offset+in.Length)}
 	m, err := a.marker()
@@ -163,8 +159,8 @@ func (in *Installed) examine(r io.ReaderAt) error {
 	return nil
 }
 
-// readSegment reads a whole segment of this version and checks all of it. Each entry but those of the frame is shown to visit,
-// without its content, which visit can read.
+// readSegment reads a whole segment of this version and checks all of it. Each entry but marker,
+// sums and footer is shown to visit, without its content, which visit can read.
 func readSegment(r io.ReaderAt, off, length int64, visit func(Entry, *archive) error) (footer, error) {
 	sum := newSummer(length)
 	if n, err := io.Copy(sum, io.NewSectionReader(r, off, length)); err != nil {
@@ -244,10 +240,8 @@ func readContent(e Entry, data *archive) (Entry, error) {
 	return e, nil
 }
 
-// Verify reports whether an image ends in a whole segment of ours that was made from the given inputs; a nil want takes any.
-// The error is ErrNoSegment, ErrVersion, ErrDamaged or ErrStale, or that of reading.
-func Verify(r io.ReaderAt, size int64, want *Digest) error {
-	in, err := Find(r, size)
+func verify(r io.ReaderAt, size int64, want *Digest) error {
+	in, err := find(r, size)
 	switch {
 	case err != nil:
 		return err
@@ -261,9 +255,7 @@ func Verify(r io.ReaderAt, size int64, want *Digest) error {
 	return nil
 }
 
-// Entries describes the entries of a segment of ours that was found in r, added parents included. The error is ErrDamaged when
-// the segment is not whole, ErrVersion when its version is unknown, or that of reading.
-func Entries(r io.ReaderAt, in *Installed) ([]EntryInfo, error) {
+func entries(r io.ReaderAt, in *Installed) ([]EntryInfo, error) {
 	if in.Version != formatVersion {
 		return nil, fmt.Errorf("%w (%d)", ErrVersion, in.Version)
 	}
@@ -280,13 +272,7 @@ func Entries(r io.ReaderAt, in *Installed) ([]EntryInfo, error) {
 	return infos, nil
 }
 
-// Extract takes a whole segment of ours out of an image, to be installed into the same or another image, behind any base, without
-// the sources it was made from. Its Sum stays the same. Whether it can be trusted the caller decides before: who can write the
-// image can write any segment.
-//
-// The error is ErrDamaged when the segment is not, byte for byte, one that this package would have written, ErrVersion when its version is
-// unknown, or that of reading.
-func Extract(r io.ReaderAt, in *Installed) (*Segment, error) {
+func extract(r io.ReaderAt, in *Installed, p Profile) (*Segment, error) {
 	if in.Version != formatVersion {
 		return nil, fmt.Errorf("%w (%d)", ErrVersion, in.Version)
 	}
@@ -294,16 +280,16 @@ func Extract(r io.ReaderAt, in *Installed) (*Segment, error) {
 	if err := readAt(r, raw, in.Offset); err != nil {
 		return nil, err
 	}
-	s := &Segment{salvaged: true}
+	s := &Segment{salvaged: true, profile: p}
 	foot, err := readSegment(bytes.NewReader(raw), 0, in.Length, func(e Entry, data *archive) error {
 		e, err := readContent(e, data)
 		s.entries = append(s.entries, e)
-		return errors.Join(err, e.check())
+		return errors.Join(err, e.check(p))
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkTree(s.entries), checkLimits(s.entries)); err != nil {
+	if err := errors.Join(checkTree(s.entries, p.CopyDir), checkLimits(s.entries)); err != nil {
 		return nil, damaged("%w", err)
 	}
 	s.inputs = foot.inputs

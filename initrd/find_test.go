@@ -31,11 +31,11 @@ func TestFind_nothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in, err := Find(bytes.NewReader(b), int64(len(b)))
+			in, err := find(bytes.NewReader(b), int64(len(b)))
 			if in != nil || !errors.Is(err, ErrNoSegment) {
 				t.Errorf("found %v, %v", in, err)
 			}
-			if err := Verify(bytes.NewReader(b), int64(len(b)), nil); !errors.Is(err, ErrNoSegment) {
+			if err := verify(bytes.NewReader(b), int64(len(b)), nil); !errors.Is(err, ErrNoSegment) {
 				t.Errorf("verify: %v", err)
 			}
 		})
@@ -54,13 +54,13 @@ func TestVerify_every_byte(t *testing.T) {
 	s := mustSegment(t, secrets("value"), Digest{1})
 	base := baseArchive()
 	image := join(t, base, s)
-	if err := Verify(bytes.NewReader(image), int64(len(image)), nil); err != nil {
+	if err := verify(bytes.NewReader(image), int64(len(image)), nil); err != nil {
 		t.Fatal(err)
 	}
 	for at := len(base); at < len(image); at++ {
 		for _, bit := range []byte{0x01, 0x80} {
 			image[at] ^= bit
-			err := Verify(bytes.NewReader(image), int64(len(image)), nil)
+			err := verify(bytes.NewReader(image), int64(len(image)), nil)
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNoSegment) && !errors.Is(err, ErrVersion) {
 				t.Fatalf("byte %d of the segment: %v", at-len(base), err)
 			}
@@ -74,7 +74,7 @@ func TestVerify(t *testing.T) {
 	s := mustSegment(t, secrets("value"), Digest{1})
 	image := join(t, baseArchive(), s)
 	verify := func(image []byte, want *Digest) error {
-		return Verify(bytes.NewReader(image), int64(len(image)), want)
+		return verify(bytes.NewReader(image), int64(len(image)), want)
 	}
 	if err := errors.Join(verify(image, nil), verify(image, &Digest{1})); err != nil {
 		t.Error(err)
@@ -94,11 +94,11 @@ func TestExtract(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, sample(), Digest{5})
 	image := join(t, baseArchive(), s)
-	in, err := Find(bytes.NewReader(image), int64(len(image)))
+	in, err := find(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	salvaged, err := Extract(bytes.NewReader(image), in)
+	salvaged, err := extract(bytes.NewReader(image), in, nixos())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,17 +112,17 @@ func TestExtract(t *testing.T) {
 		}
 	}
 
-	if _, err := Extract(bytes.NewReader(replaceAt(image, len(image)-400, 'x')), in); !errors.Is(err, ErrDamaged) {
+	if _, err := extract(bytes.NewReader(replaceAt(image, len(image)-400, 'x')), in, nixos()); !errors.Is(err, ErrDamaged) {
 		t.Errorf("damaged: %v", err)
 	}
 	newer := newerVersion(t, baseArchive(), s)
-	if in, err = Find(bytes.NewReader(newer), int64(len(newer))); err != nil {
+	if in, err = find(bytes.NewReader(newer), int64(len(newer))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Extract(bytes.NewReader(newer), in); !errors.Is(err, ErrVersion) {
+	if _, err := extract(bytes.NewReader(newer), in, nixos()); !errors.Is(err, ErrVersion) {
 		t.Errorf("unknown version: %v", err)
 	}
-	if _, err := Entries(bytes.NewReader(newer), in); !errors.Is(err, ErrVersion) {
+	if _, err := entries(bytes.NewReader(newer), in); !errors.Is(err, ErrVersion) {
 		t.Errorf("entries of unknown version: %v", err)
 	}
 }
@@ -154,11 +154,11 @@ func TestExtract_forged(t *testing.T) {
 			}
 			resum(t, b)
 			image := append(make([]byte, 4), b...)
-			in, err := Find(bytes.NewReader(image), int64(len(image)))
+			in, err := find(bytes.NewReader(image), int64(len(image)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Extract(bytes.NewReader(image), in)
+			_, err = extract(bytes.NewReader(image), in, nixos())
 			if want := name != "nothing"; errors.Is(err, ErrDamaged) != want {
 				t.Errorf("error %v", err)
 			}
@@ -201,15 +201,15 @@ func TestErrors_of_reading(t *testing.T) {
 		}
 		r := &brokenReader{bytes.NewReader(image), int64(at), broken}
 		size := int64(len(image))
-		if _, err := Inspect(r, size); !errors.Is(err, broken) {
+		if _, err := inspect(r, size); !errors.Is(err, broken) {
 			t.Fatalf("inspect, broken at %d: %v", at, err)
 		}
-		if err := Verify(r, size, nil); err != nil && !errors.Is(err, broken) {
+		if err := verify(r, size, nil); err != nil && !errors.Is(err, broken) {
 			t.Fatalf("verify, broken at %d: %v", at, err)
 		}
 	}
 	short := bytes.NewReader(image[:100])
-	if _, err := Find(short, 200); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(err.Error(), "read image: ") {
+	if _, err := find(short, 200); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(err.Error(), "read image: ") {
 		t.Errorf("image shorter than said: %v", err)
 	}
 }

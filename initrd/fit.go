@@ -14,9 +14,10 @@ type place struct {
 	links uint32
 }
 
-// fit compares the entries outside SecretsDir with the base they will be unpacked over, and says which of them to omit: a
-// directory that the base has is left to it, since an entry of ours would change its mode and owner. A symbolic link or file of
-// the base where we need a directory is an error: the kernel would replace a link by an empty directory.
+// fit compares the entries that the base could have, too, with the base they will be unpacked
+// over, and says which of them to omit: a directory that the base has is left to it, since an
+// entry of ours would change its mode and owner. A symbolic link or file of the base where we
+// need a directory is an error: the kernel would replace a link by an empty directory.
 func (s *Segment) fit(base io.ReaderAt, size int64) (omit map[string]bool, warnings []Warning, err error) {
 	places, err := s.places(base, size)
 	if err != nil {
@@ -49,6 +50,14 @@ func (s *Segment) fit(base io.ReaderAt, size int64) (omit map[string]bool, warni
 	return omit, warnings, errors.Join(faults...)
 }
 
+// need begins a sentence about what the entries need that the base could have, too.
+func (s *Segment) need() string {
+	if s.profile.CopyDir == "" {
+		return "the entries need"
+	}
+	return fmt.Sprintf("entries outside %s need", s.profile.CopyDir)
+}
+
 func (s *Segment) parentExists(e Entry, places map[string]place) bool {
 	dir := path.Dir(e.Path)
 	if dir == "/" || places[dir].mode.IsDir() {
@@ -62,7 +71,7 @@ func (s *Segment) parentExists(e Entry, places map[string]place) bool {
 	return false
 }
 
-// places walks the base and returns what it has at the paths of the entries outside SecretsDir and above them.
+// places walks the base and returns what it has at and above the paths of these entries.
 func (s *Segment) places(base io.ReaderAt, size int64) (map[string]place, error) {
 	wanted := make(map[string]bool)
 	for _, e := range s.outside() {
@@ -80,8 +89,7 @@ func (s *Segment) places(base io.ReaderAt, size int64) (map[string]place, error)
 		return nil, err
 	}
 	if n := len(w.parts); n > 0 && w.parts[n-1].stop {
-		return nil, fmt.Errorf("entries outside %s need a base that can be read as a whole: %s at offset %d",
-			SecretsDir, w.parts[n-1].Problem, w.parts[n-1].Offset)
+		return nil, fmt.Errorf("%s a base that can be read as a whole: %s at offset %d", s.need(), w.parts[n-1].Problem, w.parts[n-1].Offset)
 	}
 	return found, nil
 }
@@ -97,20 +105,4 @@ func typeOf(mode uint32) fs.FileMode {
 		return fs.ModeSymlink
 	}
 	return fs.ModeIrregular
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsRegular():
-		return "a file"
-	case m.IsDir():
-		return "a directory"
-	case m&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case m&fs.ModeNamedPipe != 0:
-		return "a FIFO"
-	case m&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device or special file"
 }

@@ -34,7 +34,7 @@ func TestInstall_outside(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		entries []Entry
-		want    []string // entries outside SecretsDir
+		want    []string // entries outside secretsDir
 		warning string
 	}{
 		{"parent is a directory", []Entry{entryAt("/etc/veritytab")}, []string{"/etc/veritytab"}, ""},
@@ -70,21 +70,21 @@ func TestInstall_outside(t *testing.T) {
 	}
 }
 
-// outsideOf lists the entries outside SecretsDir that an image's last segment has.
+// outsideOf lists the entries outside secretsDir that an image's last segment has.
 func outsideOf(t *testing.T, path string) []string {
 	t.Helper()
 	image := readFile(t, path)
-	in, err := Find(bytes.NewReader(image), int64(len(image)))
+	in, err := find(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	infos, err := Entries(bytes.NewReader(image), in)
+	infos, err := entries(bytes.NewReader(image), in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []string
 	for _, i := range infos {
-		if (Entry{Path: i.Path}).outside() {
+		if nixos().outside(i.Path) {
 			out = append(out, i.Path)
 		}
 	}
@@ -147,7 +147,7 @@ func TestInstall_outside_salvaged(t *testing.T) {
 	base := fitBase(t)
 	b := newBoot(t, base)
 	b.install(mustSegment(t, []Entry{entryAt("/etc/new/a")}, Digest{7}), Options{}, Appended)
-	s := extract(t, b.image)
+	s := extractFrom(t, b.image)
 	for name, c := range map[string]struct {
 		base []byte
 		want string
@@ -168,14 +168,14 @@ func TestInstall_outside_salvaged(t *testing.T) {
 	}
 }
 
-func extract(t testing.TB, path string) *Segment {
+func extractFrom(t testing.TB, path string) *Segment {
 	t.Helper()
 	image := readFile(t, path)
-	in, err := Find(bytes.NewReader(image), int64(len(image)))
+	in, err := find(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Extract(bytes.NewReader(image), in)
+	s, err := extract(bytes.NewReader(image), in, nixos())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,8 @@ import (
 	"io"
 )
 
-// formatVersion is the version this package writes. doc.go says which parts of the format stay the same in all versions.
+// formatVersion is the version this package writes. doc.go says which parts of the format stay
+// the same in all versions.
 const formatVersion = 1
 
 // Names of the entries that frame a segment.
@@ -20,7 +21,8 @@ const (
 	endName   = ".sops-initrd-end"
 )
 
-// Inode numbers of the frame; the other entries follow. They are fixed so that the headers of the frame are.
+// Inode numbers of the frame; the other entries follow. They are fixed so that the headers of the
+// frame are.
 const (
 	beginInode = 1 + iota
 	sumsInode
@@ -67,11 +69,12 @@ func trailer() []byte {
 	return b
 }
 
-// Digest is the caller's digest of everything that a segment was made from. It is stored in the segment and compared by Verify.
-// It may have been made from secrets: it prints as nothing.
+// Digest is the caller's digest of everything that a segment was made from. It is stored in the
+// segment and compared by Verify. It may have been made from secrets: it prints as nothing.
 type Digest [sha256.Size]byte
 
-// Sum is the SHA-256 of a segment, the same wherever in an image the segment lies. It is made from secrets: it prints as nothing.
+// Sum is the SHA-256 of a segment, the same wherever in an image the segment lies. It is made
+// from secrets: it prints as nothing.
 type Sum [sha256.Size]byte
 
 // Format prints a placeholder, whatever the verb: a short secret could be guessed from a digest.
@@ -80,8 +83,9 @@ func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[digest]")
 // Format prints a placeholder, whatever the verb: a short secret could be guessed from a digest.
 func (Sum) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[sum]") }
 
-// Padding is the number of NULs between a base of the given length and a segment: up to the next multiple of 4, where the kernel
-// looks for an archive, and four more, since the kernel's lz4 decoder takes the four bytes behind its stream for itself.
+// Padding is the number of NULs between a base of the given length and a segment: up to the next
+// multiple of 4, where the kernel looks for an archive, and four more, since the kernel's lz4
+// decoder takes the four bytes behind its stream for itself.
 func Padding(base int64) int64 { return align4(base) - base + 4 }
 
 // marker is the decoded data of the first entry.
@@ -152,8 +156,8 @@ func decodeFooter(data []byte) (f footer, err error) {
 	return f, nil
 }
 
-// zeroedFields are the parts of a segment of the given length that its SHA-256 reads as the digit 0: where the segment lies, so
-// that the sum stays the same in every image, and the sum itself.
+// zeroedFields are the parts of a segment of the given length that its SHA-256 reads as the digit
+// 0: where the segment lies, so that the sum stays the same in every image, and the sum itself.
 func zeroedFields(length int64) [3]struct{ off, n int64 } {
 	data := length - int64(endBytes+trailerBytes) // of the footer
 	return [...]struct{ off, n int64 }{
@@ -163,8 +167,8 @@ func zeroedFields(length int64) [3]struct{ off, n int64 } {
 	}
 }
 
-// summer is a writer that makes the SHA-256 of a segment of which it is given all bytes in order. The bytes written to it are
-// not changed.
+// summer is a writer that makes the SHA-256 of a segment of which it is given all bytes in order.
+// The bytes written to it are not changed.
 type summer struct {
 	hash   hash.Hash
 	fields [3]struct{ off, n int64 }

@@ -82,7 +82,7 @@ func TestInstall_full(t *testing.T) {
 				writeFile(t, filepath.Join(b.dir, "filler"), make([]byte, page))
 				copies := free >= pages(want)
 				inPlace := !copies && c.image != nil && (!c.whole || c.allow) && free >= pages(want)-pages(c.image)
-				res, err := Install(b.image, next, Options{AllowInPlace: c.allow})
+				res, err := Install(ctx, b.image, next, Options{AllowInPlace: c.allow})
 				if copies || inPlace {
 					if err != nil || res.InPlace != inPlace {
 						t.Fatalf("%+v, %v", res, err)
@@ -178,7 +178,7 @@ func TestInstall_names_named(t *testing.T) {
 			s    *Segment
 			want Action
 		}{{s, Appended}, {s, Unchanged}, {next, Replaced}} {
-			res, err := Install(called, step.s, Options{})
+			res, err := Install(ctx, called, step.s, Options{})
 			if err != nil || res.Action != step.want || !bytes.Equal(readFile(t, filepath.Join(dir, c.has)), join(t, baseArchive(), step.s)) {
 				t.Errorf("%+v: %+v, %v", c, res, err)
 			}
@@ -186,11 +186,11 @@ func TestInstall_names_named(t *testing.T) {
 				t.Errorf("%+v: directory holds %q", c, n)
 			}
 		}
-		if res, err := Remove(called, Options{}); err != nil || res.Action != Removed || !bytes.Equal(readFile(t, filepath.Join(dir, c.has)), baseArchive()) {
+		if res, err := Remove(ctx, called, Options{}); err != nil || res.Action != Removed || !bytes.Equal(readFile(t, filepath.Join(dir, c.has)), baseArchive()) {
 			t.Errorf("%+v: %+v, %v", c, res, err)
 		}
 	}
-	_, err := Install(filepath.Join(dir, "what?"), s, Options{})
+	_, err := Install(ctx, filepath.Join(dir, "what?"), s, Options{})
 	if !errors.Is(err, unix.EINVAL) {
 		t.Errorf("a name that FAT does not have: %v", err)
 	}
@@ -221,7 +221,7 @@ func fillLevels(t *testing.T, dir string, step int64, exact bool) map[string]int
 				writeFile(t, image, c.first)
 			}
 			space := fillUp(t, dir, filler, free)
-			res, err := Install(image, next, Options{AllowInPlace: c.allow})
+			res, err := Install(ctx, image, next, Options{AllowInPlace: c.allow})
 			got, readErr := os.ReadFile(image)
 			if readErr != nil && (c.first != nil || !errors.Is(readErr, fs.ErrNotExist)) {
 				t.Fatal(readErr)
@@ -297,7 +297,7 @@ func TestInstall_read_only(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.install(s, Options{}, Unchanged)
-	_, err := Install(b.image, mustSegment(t, secrets("b"), Digest{2}), Options{})
+	_, err := Install(ctx, b.image, mustSegment(t, secrets("b"), Digest{2}), Options{})
 	if !errors.Is(err, unix.EROFS) || !bytes.Equal(readFile(t, b.image), join(t, baseArchive(), s)) {
 		t.Errorf("error %v", err)
 	}
@@ -309,7 +309,7 @@ func TestInstall_read_only(t *testing.T) {
 	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	res, err := Install(b.image, s, Options{})
+	res, err := Install(ctx, b.image, s, Options{})
 	if err != nil || res.Action != Unchanged || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0].Text, "could not be removed") {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -330,12 +330,12 @@ func TestInstall_over_4_GiB(t *testing.T) {
 		s    *Segment
 		want Action
 	}{{s, Appended}, {s, Unchanged}, {mustSegment(t, secrets("b"), Digest{2}), Replaced}} {
-		res, err := Install(b.image, c.s, o)
+		res, err := Install(ctx, b.image, c.s, o)
 		if err != nil || res.Action != c.want || res.Base != size || res.InPlace != (c.want != Unchanged) {
 			t.Fatalf("%+v, %v", res, err)
 		}
 	}
-	res, err := Remove(b.image, o)
+	res, err := Remove(ctx, b.image, o)
 	if fi, statErr := os.Stat(b.image); err != nil || res.Action != Removed || statErr != nil || fi.Size() != size {
 		t.Errorf("%+v, %v, %v", res, err, statErr)
 	}
@@ -371,7 +371,7 @@ func TestInstall_temporary_is_private(t *testing.T) {
 			t.Errorf("temporary file %v, %v", fi.Mode(), err)
 		}
 	}}
-	if _, err := Install(b.image, mustSegment(t, secrets("a"), Digest{}), Options{layer: l}); err != nil || !seen {
+	if _, err := Install(ctx, b.image, mustSegment(t, secrets("a"), Digest{}), Options{layer: l}); err != nil || !seen {
 		t.Error(seen, err)
 	}
 }

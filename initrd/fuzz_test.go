@@ -51,7 +51,7 @@ func TestCorpus(t *testing.T) {
 	t.Parallel()
 	found := map[string]int{}
 	for name, image := range corpus(t) {
-		l, err := Inspect(bytes.NewReader(image), int64(len(image)))
+		l, err := inspect(bytes.NewReader(image), int64(len(image)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func checkOurs(t *testing.T, image []byte, in *Installed) {
 	if !in.Whole {
 		return
 	}
-	s, err := Extract(bytes.NewReader(image), in)
+	s, err := extract(bytes.NewReader(image), in, nixos())
 	if errors.Is(err, ErrDamaged) {
 		return // with sums that are right: made so by somebody
 	}
@@ -147,7 +147,7 @@ func checkOurs(t *testing.T, image []byte, in *Installed) {
 // checkFind checks that Find sees what the walk sees at the end of the image.
 func checkFind(t *testing.T, image []byte, w *walker) {
 	t.Helper()
-	in, err := Find(bytes.NewReader(image), int64(len(image)))
+	in, err := find(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		if !errors.Is(err, ErrNoSegment) {
 			t.Fatal(err)
@@ -175,7 +175,7 @@ func FuzzNewSegment(f *testing.F) {
 			return
 		}
 		entries := fuzzEntries(seed, paths, mode, id)
-		s, err := NewSegment(entries, Digest{byte(seed)})
+		s, err := newSegment(entries, Digest{byte(seed)})
 		if err != nil {
 			return
 		}
@@ -202,7 +202,7 @@ func FuzzNewSegment(f *testing.F) {
 				t.Fatalf("entry %v came out as %v", e, byPath[e.Path])
 			}
 		}
-		again, err := NewSegment(got, Digest{byte(seed)})
+		again, err := newSegment(got, Digest{byte(seed)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,7 @@ func fuzzEntries(seed uint64, paths []byte, mode, id uint32) []Entry {
 	for _, p := range strings.Split(string(paths), "\x00") {
 		e := Entry{Path: p, UID: id, GID: id ^ rnd.Uint32(), Mode: fs.FileMode(mode) & fs.ModePerm}
 		if rnd.IntN(4) > 0 {
-			e.Path = SecretsDir + "/" + p
+			e.Path = secretsDir + "/" + p
 		}
 		switch rnd.IntN(5) {
 		case 0:
@@ -249,7 +249,7 @@ func FuzzInstall(f *testing.F) {
 		if len(base) > 0 {
 			o = b.withBase(base)
 		}
-		_, err := Install(b.image, s, o)
+		_, err := Install(ctx, b.image, s, o)
 		got := readFile(t, b.image)
 		if err != nil {
 			if !bytes.Equal(got, image) || len(names(t, b.dir)) != 1 {
@@ -257,14 +257,14 @@ func FuzzInstall(f *testing.F) {
 			}
 			return
 		}
-		in, err := Find(bytes.NewReader(got), int64(len(got)))
+		in, err := find(bytes.NewReader(got), int64(len(got)))
 		if err != nil || !bytes.Equal(got, join(t, got[:in.Base], s)) {
 			t.Fatalf("installed, and found %v, %v", in, err)
 		}
 		if len(base) > 0 && in.Base > 0 && !bytes.Equal(got[:in.Base], base) {
 			t.Fatalf("the image is not made from its base")
 		}
-		l, err := Inspect(bytes.NewReader(got), int64(len(got)))
+		l, err := inspect(bytes.NewReader(got), int64(len(got)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func FuzzInstall(f *testing.F) {
 		if last := l.Parts[len(l.Parts)-1]; len(base) == 0 && !bytes.Equal(image, got) && l.Complete() && (ours != 1 || last.Kind != KindSegment) {
 			t.Fatalf("parts %+v", l.Parts)
 		}
-		if res, err := Install(b.image, s, o); err != nil || res.Action != Unchanged {
+		if res, err := Install(ctx, b.image, s, o); err != nil || res.Action != Unchanged {
 			t.Fatalf("second run: %+v, %v", res, err)
 		}
 	})
@@ -302,7 +302,7 @@ func TestInspect_memory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			l, err := Inspect(bytes.NewReader(image), int64(len(image)))
+			l, err := inspect(bytes.NewReader(image), int64(len(image)))
 			runtime.ReadMemStats(&after)
 			if err != nil || l.Complete() {
 				t.Errorf("%+v, %v", l, err)

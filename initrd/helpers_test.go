@@ -2,7 +2,9 @@ package initrd
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -117,14 +119,31 @@ func baseArchive() []byte {
 func secrets(values ...string) []Entry {
 	var entries []Entry
 	for i, v := range values {
-		entries = append(entries, Entry{Path: fmt.Sprintf("%s/etc/keys/key%d", SecretsDir, i), Mode: 0o400, Data: []byte(v)})
+		entries = append(entries, Entry{Path: fmt.Sprintf("%s/etc/keys/key%d", secretsDir, i), Mode: 0o400, Data: []byte(v)})
 	}
 	return entries
 }
 
+const secretsDir = "/.initrd-secrets"
+
+// nixos is a profile like that of NixOS.
+func nixos() Profile {
+	return Profile{CopyDir: secretsDir, CannotCopy: ` *?[]\\`, NeedBase: true}
+}
+
+func newSegment(entries []Entry, inputs Digest) (*Segment, error) {
+	return NewSegment(entries, inputs, nixos())
+}
+
+func inspect(r io.ReaderAt, size int64) (*Layout, error) {
+	return (&Image{r: r, size: size}).Layout(ctx)
+}
+
+var ctx = context.Background()
+
 func mustSegment(t testing.TB, entries []Entry, inputs Digest) *Segment {
 	t.Helper()
-	s, err := NewSegment(entries, inputs)
+	s, err := newSegment(entries, inputs)
 	if err != nil {
 		t.Fatal(err)
 	}

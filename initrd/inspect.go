@@ -3,7 +3,6 @@ package initrd
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 )
 
@@ -57,18 +56,8 @@ type Layout struct {
 	Parts []Part `json:"parts"`
 }
 
-// Complete reports whether the whole image was understood: what is appended to it reaches the kernel.
+// Complete reports whether the whole image was understood: what is appended to it reaches the
+// kernel.
 func (l *Layout) Complete() bool {
 	return len(l.Parts) == 0 || !l.Parts[len(l.Parts)-1].stop
-}
-
-// Inspect walks a whole image as the kernel would, decompressing what is compressed, and says what it consists of. What is torn,
-// or is nothing that the kernel knows, becomes the last part, with its Problem. The memory used does not depend on what the
-// image says about itself. The error is one of reading.
-func Inspect(r io.ReaderAt, size int64) (*Layout, error) {
-	w := &walker{r: r, size: size}
-	if err := w.walk(); err != nil {
-		return nil, err
-	}
-	return &Layout{Size: size, Parts: w.parts}, nil
 }

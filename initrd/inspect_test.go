@@ -15,7 +15,7 @@ func TestInspect_kinds(t *testing.T) {
 				base := compress(t, kind, plain)
 				s := mustSegment(t, secrets("one", "two"), Digest{1})
 				image := join(t, base, s)
-				l, err := Inspect(bytes.NewReader(image), int64(len(image)))
+				l, err := inspect(bytes.NewReader(image), int64(len(image)))
 				if err != nil {
 					t.Fatal(err)
 				}

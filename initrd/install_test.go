@@ -43,8 +43,8 @@ func (b *boot) withBase(base []byte) Options {
 // install installs and checks that the result tells the truth.
 func (b *boot) install(s *Segment, o Options, want Action) Result {
 	b.t.Helper()
-	plan, planErr := Plan(b.image, s, o)
-	res, err := Install(b.image, s, o)
+	plan, planErr := Plan(ctx, b.image, s, o)
+	res, err := Install(ctx, b.image, s, o)
 	if err != nil {
 		b.t.Fatalf("install: %v", err)
 	}
@@ -70,7 +70,11 @@ func (b *boot) checkResult(res Result) {
 	if int64(len(image)) != res.Size {
 		b.t.Errorf("image has %d bytes, result says %d", len(image), res.Size)
 	}
-	in, err := Find(bytes.NewReader(image), res.Size)
+	i, err := NewImage(bytes.NewReader(image), res.Size)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	in, err := i.Segment(ctx)
 	if res.Length == 0 {
 		if !errors.Is(err, ErrNoSegment) {
 			b.t.Errorf("after cutting: %+v, %v", in, err)
@@ -80,13 +84,13 @@ func (b *boot) checkResult(res Result) {
 	want := Installed{
 		Offset: res.Offset, Length: res.Length, Base: res.Base, Padding: Padding(res.Base),
 		Version: formatVersion, Whole: true, Inputs: in.Inputs, Sum: res.Sum,
-		Trailing: res.Size - res.Offset - res.Length,
+		Trailing: i.size - res.Offset - res.Length,
 	}
 	if err != nil || *in != want {
 		b.t.Errorf("found %+v, %v; want %+v", in, err, want)
 	}
 	ours := 0
-	l, err := Inspect(bytes.NewReader(image), res.Size)
+	l, err := i.Layout(ctx)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -104,8 +108,8 @@ func (b *boot) checkResult(res Result) {
 func (b *boot) fails(s *Segment, o Options, want string) error {
 	b.t.Helper()
 	before := snapshot(b.t, b.dir)
-	_, planErr := Plan(b.image, s, o)
-	_, err := Install(b.image, s, o)
+	_, planErr := Plan(ctx, b.image, s, o)
+	_, err := Install(ctx, b.image, s, o)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		b.t.Fatalf("error %v, want one with %q", err, want)
 	}
@@ -294,16 +298,16 @@ func TestInstall_refuses_what_is_no_file(t *testing.T) {
 			if name == "no such file or directory" {
 				path = filepath.Join(path, "initrd")
 			}
-			if _, err := Install(path, s, Options{}); err == nil || !strings.Contains(err.Error(), name) {
+			if _, err := Install(ctx, path, s, Options{}); err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("error %v", err)
 			}
 		})
 	}
-	if _, err := Install("", s, Options{}); err == nil || !strings.Contains(err.Error(), "no name given") {
+	if _, err := Install(ctx, "", s, Options{}); err == nil || !strings.Contains(err.Error(), "no name given") {
 		t.Errorf("error %v", err)
 	}
 	for _, path := range []string{"/", dir + "/", dir + "/..", "."} {
-		if _, err := Install(path, s, Options{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		if _, err := Install(ctx, path, s, Options{}); err == nil || !strings.Contains(err.Error(), "is a directory") {
 			t.Errorf("%q: error %v", path, err)
 		}
 	}
@@ -321,11 +325,11 @@ func TestInstall_no_initrd(t *testing.T) {
 		b.fails(s, Options{}, "at offset 0")
 		o := b.withBase([]byte(base))
 		for _, want := range []Action{Appended, Unchanged} {
-			if res, err := Install(b.image, s, o); err != nil || res.Action != want || !bytes.Equal(readFile(t, b.image), join(t, []byte(base), s)) {
+			if res, err := Install(ctx, b.image, s, o); err != nil || res.Action != want || !bytes.Equal(readFile(t, b.image), join(t, []byte(base), s)) {
 				t.Errorf("%q: %+v, %v", base, res, err)
 			}
 		}
-		if _, err := Remove(b.image, o); err != nil || string(readFile(t, b.image)) != base {
+		if _, err := Remove(ctx, b.image, o); err != nil || string(readFile(t, b.image)) != base {
 			t.Errorf("%q: after removing %q, %v", base, readFile(t, b.image), err)
 		}
 	}
@@ -342,7 +346,7 @@ func TestInstall_no_entries_creates_no_file(t *testing.T) {
 	b := newBoot(t, nil)
 	o := b.withBase(baseArchive())
 	for _, o := range []Options{{}, o} {
-		res, err := Install(b.image, mustSegment(t, nil, Digest{}), o)
+		res, err := Install(ctx, b.image, mustSegment(t, nil, Digest{}), o)
 		if err != nil || res.Action != Unchanged || res.Size != -1 {
 			t.Errorf("result %+v, %v", res, err)
 		}
@@ -403,7 +407,7 @@ func TestInstall_vouchedBase(t *testing.T) {
 
 	b := newBoot(t, image)
 	o := b.withBase(base)
-	if res, err := Install(b.image, next, o); err != nil || res.Action != Replaced {
+	if res, err := Install(ctx, b.image, next, o); err != nil || res.Action != Replaced {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	if !bytes.Equal(readFile(t, b.image), join(t, base, next)) {
@@ -419,7 +423,7 @@ func TestInstall_vouchedBase(t *testing.T) {
 	whole := join(t, base, s)
 	b = newBoot(t, whole)
 	o.Base = b.withBase(base).Base
-	if res, err := Install(b.image, next, o); err != nil || !res.InPlace {
+	if res, err := Install(ctx, b.image, next, o); err != nil || !res.InPlace {
 		t.Fatalf("%+v, %v", res, err)
 	}
 }

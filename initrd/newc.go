@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// The newc format (Documentation/driver-api/early-userspace/buffer-format.rst of the kernel; cpio(5)): a header of 110 bytes, all hexadecimal
-// digits, the NUL-terminated name padded to a multiple of four, the content padded likewise.
+// The newc format (Documentation/driver-api/early-userspace/buffer-format.rst of the kernel;
+// cpio(5)): a header of 110 bytes, all hexadecimal digits, the NUL-terminated name padded to a
+// multiple of four, the content padded likewise.
 const (
 	headerBytes  = 110
 	maxNameBytes = maxPathBytes + 1
@@ -88,7 +89,8 @@ func align4(n int64) int64 { return (n + 3) &^ 3 }
 
 var errNoMagic = errors.New("no archive header")
 
-// source is where an archive is read from: a piece of the image, or what a decompressor makes of one.
+// source is where an archive is read from: a piece of the image, or what a decompressor makes of
+// one.
 type source interface {
 	io.Reader
 	// discard skips n bytes; the error is io.ErrUnexpectedEOF when there are fewer.
@@ -104,8 +106,8 @@ type archive struct {
 	name []byte // reused
 }
 
-// next reads the header of the next entry. The error is io.EOF when that was the trailer, and io.ErrUnexpectedEOF when the
-// source ended before it.
+// next reads the header of the next entry. The error is io.EOF when that was the trailer, and
+// io.ErrUnexpectedEOF when the source ended before it.
 func (a *archive) next() (*header, error) {
 	a.size = 0
 	if err := a.skip(); err != nil {

@@ -10,17 +10,19 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
-// This file changes the end of an image in place. Nothing that a power cut can leave behind makes the kernel use a part of a
-// file: before anything else is written, the marker's entry is given a size that reaches beyond the end of the image, so that
-// the kernel takes all that follows for its content, and the last thing written is its true size. These are two digits of one
-// header; they always lie in one sector, which a disk writes whole or not at all.
+// This file changes the end of an image in place. Nothing that a power cut can leave behind makes
+// the kernel use a part of a file: before anything else is written, the marker's entry is given a
+// size that reaches beyond the end of the image, so that the kernel takes all that follows for
+// its content, and the last thing written is its true size. These are two digits of one header;
+// they always lie in one sector, which a disk writes whole or not at all.
 //
-// A file on vfat never becomes longer than its clusters, in whatever order the sectors between two flushes are written: room for
-// a longer end is taken first and made durable, then comes the content, then the size. A file never becomes shorter by a cluster:
-// its directory entry could be the older of the two. NULs are written in place of what is not needed any more.
+// A file on vfat never becomes longer than its clusters, in whatever order the sectors between
+// two flushes are written: room for a longer end is taken first and made durable, then comes the
+// content, then the size. A file never becomes shorter by a cluster: its directory entry could be
+// the older of the two. NULs are written in place of what is not needed any more.
 
-// The digits of the marker's size that are changed: the two highest, at an offset in the header that is 2 modulo 4, so that they
-// never lie in two sectors.
+// The digits of the marker's size that are changed: the two highest, at an offset in the header
+// that is 2 modulo 4, so that they never lie in two sectors.
 const (
 	haltField = 54
 	haltBytes = 2
@@ -29,13 +31,15 @@ const (
 
 const sectorBytes = 512
 
-// halt makes the kernel take so many bytes, at least, that begin with a segment, for the content of the marker.
+// halt makes the kernel take so many bytes, at least, that begin with a segment, for the content
+// of the marker.
 func halt(segment []byte, n int64) {
 	copy(segment[haltField:], fmt.Appendf(nil, "%02x", min(n/haltUnit+1, math.MaxUint8)))
 }
 
-// freesInOrder reports whether a power cut leaves a file that was truncated as it was or truncated. On file systems of the FAT family its
-// directory entry and its clusters are written in any order.
+// freesInOrder reports whether a power cut leaves a file that was truncated as it was or
+// truncated. On file systems of the FAT family its directory entry and its clusters are written
+// in any order.
 func freesInOrder(space atomicfile.Space) bool {
 	const exfat = 0x2011bab0
 	return space.Type != unix.MSDOS_SUPER_MAGIC && space.Type != exfat
@@ -46,7 +50,7 @@ func movesContent(magic int64) bool { return sharesBlocks(magic) && magic != uni
 
 // needInPlace is the space that has to be free for changing the end of the image in place.
 func (d *decision) needInPlace(space atomicfile.Space) int64 {
-	end := d.Base + int64(len(d.tail()))
+	end := d.Base + int64(len(d.tail))
 	if d.segment != nil && movesContent(space.Type) {
 		return space.Round(max(end, d.OldSize)-d.Base) + 2*space.Block
 	}
@@ -59,7 +63,7 @@ func (d *decision) beInPlace(image string, space atomicfile.Space) {
 	if d.segment == nil && (freesInOrder(space) || space.Round(d.Base) == space.Round(d.OldSize)) {
 		d.Size, d.Written = d.Base, 0
 	} else {
-		d.Size = max(d.Base+int64(len(d.tail())), d.OldSize)
+		d.Size = max(d.Base+int64(len(d.tail)), d.OldSize)
 		d.Written = d.Size - d.Base
 	}
 	d.wipe = !freesInOrder(space)
@@ -69,13 +73,6 @@ func (d *decision) beInPlace(image string, space atomicfile.Space) {
 	}
 	d.warn("image %s: there was no room for a second copy, so its end was overwritten: had the power been cut at that moment, it would have been left without its secrets until the next run", image)
 }
-
-// How an image can be left.
-const (
-	notChanged     = "the image was not changed"
-	withoutSecrets = "the image holds its base without secrets; run this again before the next boot"
-	perhapsWithout = "the image may hold its base without secrets; run this again before the next boot"
-)
 
 // overwrite changes the end of the image in place.
 func (j *job) overwrite(d *decision) error {
@@ -100,14 +97,14 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 		return err
 	}
 	if old := d.OldSize - d.Base; old > 0 {
-		j.left = perhapsWithout
+		j.left = Unknown
 		err := put(f, tail[:min(old, head)], d.Base)
 		truncates := d.segment == nil && !d.wipe
 		if err != nil && !(truncates && noSpace(err)) { // where a file system moves what is written, truncating is still possible
 			return err
 		}
 		if err == nil {
-			j.left = withoutSecrets
+			j.left = WithoutSecrets
 		}
 		if truncates {
 			return truncate(f, d)
@@ -116,10 +113,10 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	if err := j.fillIn(f, d, tail, head); err != nil {
 		return err
 	}
-	j.left = perhapsWithout
+	j.left = Unknown
 	if d.segment != nil {
 		at := Padding(d.Base) + haltField
-		err = put(f, d.tail()[at:at+haltBytes], d.Base+at)
+		err = put(f, d.tail[at:at+haltBytes], d.Base+at)
 	} else {
 		err = erase(f, d.Base, min(head, d.OldSize-d.Base))
 	}
@@ -129,9 +126,10 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 	return truncate(f, d)
 }
 
-// halted is what is written behind the base before the last step, and how much of it is the padding and the marker that halts the kernel.
+// halted is what is written behind the base before the last step, and how much of it is the
+// padding and the marker that halts the kernel.
 func (d *decision) halted() (tail []byte, head int64, err error) {
-	end := max(d.Base+int64(len(d.tail())), d.OldSize)
+	end := max(d.Base+int64(len(d.tail)), d.OldSize)
 	padding := Padding(d.Base)
 	tail = make([]byte, max(end-d.Base, padding+int64(beginHead+beginBytes)))
 	segment := d.segment
@@ -151,8 +149,8 @@ func (j *job) makeRoom(f atomicfile.File, d *decision) error {
 	if d.Size <= d.OldSize {
 		return nil
 	}
-	// What a run before this one was given and did not use would confuse vfat (fat_chain_add of the kernel); truncating to the same size gives
-	// it back.
+	// What a run before this one was given and did not use would confuse vfat (fat_chain_add of
+	// the kernel); truncating to the same size gives it back.
 	if err := f.Truncate(d.OldSize); err != nil {
 		return err
 	}
@@ -166,7 +164,8 @@ func (j *job) makeRoom(f atomicfile.File, d *decision) error {
 	return err
 }
 
-// fillIn writes everything behind the marker, or, where there was nothing behind the base, everything.
+// fillIn writes everything behind the marker, or, where there was nothing behind the base,
+// everything.
 func (j *job) fillIn(f atomicfile.File, d *decision, tail []byte, head int64) error {
 	if d.segment == nil {
 		// The rest of the marker in another sector goes now, so that the last step is in one.
@@ -187,10 +186,10 @@ func (j *job) fillIn(f atomicfile.File, d *decision, tail []byte, head int64) er
 		return err
 	}
 	// There was nothing behind the base, and there shall be nothing.
-	j.left = perhapsWithout
+	j.left = Unknown
 	undo := errors.Join(f.Truncate(d.OldSize), f.Sync())
 	if undo == nil {
-		j.left = notChanged
+		j.left = Untouched
 	}
 	return errors.Join(err, undo)
 }
@@ -203,7 +202,8 @@ func truncate(f atomicfile.File, d *decision) error {
 	return f.Sync()
 }
 
-// erase writes NULs from the end to the beginning, byte by byte: wherever it is stopped, what is left begins as a segment of ours.
+// erase writes NULs from the end to the beginning, byte by byte: wherever it is stopped, what is
+// left begins as a segment of ours.
 func erase(f atomicfile.File, off, n int64) error {
 	for at := off + n - 1; at >= off; at-- {
 		if _, err := f.WriteAt([]byte{0}, at); err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"slices"
@@ -14,31 +15,34 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// Segment is a checked set of entries that can be installed into any number of images. It prints without its contents.
+// Segment is a checked set of entries that can be installed into any number of images. It prints
+// without its contents.
 type Segment struct {
 	entries  []Entry         // sorted by path, parents included
 	implied  map[string]bool // the directories that were added as parents
 	inputs   Digest
+	profile  Profile
 	empty    bool
 	salvaged bool // taken out of an image: its entries stay exactly these
 }
 
-// NewSegment checks entries and makes a segment of them. They may come in any order; directories above them that are missing
-// are added with mode 0755 and owner root, and so is SecretsDir. The digest says what the entries were made from. The contents
-// are copied.
+// NewSegment checks entries and makes a segment of them. They may come in any order; directories
+// above them that are missing are added with mode 0755 and owner root, and so is
+// [Profile.CopyDir]. The digest says what the entries were made from. The contents are copied.
 //
-// The error joins everything that is wrong, each fault with the entry's path and without its content.
-func NewSegment(entries []Entry, inputs Digest) (*Segment, error) {
+// The error joins everything that is wrong, each fault with the entry's path and without its
+// content.
+func NewSegment(entries []Entry, inputs Digest, p Profile) (*Segment, error) {
 	var faults []error
 	for _, e := range entries {
-		faults = append(faults, e.check())
+		faults = append(faults, e.check(p))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	s := &Segment{inputs: inputs, empty: len(entries) == 0}
-	s.entries, s.implied = withParents(entries)
-	if err := errors.Join(checkTree(s.entries), checkLimits(s.entries)); err != nil {
+	s := &Segment{inputs: inputs, profile: p, empty: len(entries) == 0}
+	s.entries, s.implied = withParents(entries, p.CopyDir)
+	if err := errors.Join(checkTree(s.entries, p.CopyDir), checkLimits(s.entries)); err != nil {
 		return nil, err
 	}
 	for i := range s.entries {
@@ -47,7 +51,8 @@ func NewSegment(entries []Entry, inputs Digest) (*Segment, error) {
 	return s, nil
 }
 
-// checkLimits bounds the whole: the footer's length has room for more, but a boot loader does not.
+// checkLimits bounds the whole: the footer's length has room for more, but a boot loader does
+// not.
 func checkLimits(entries []Entry) error {
 	if len(entries) > maxEntries {
 		return fmt.Errorf("%d entries with their parent directories, but a segment takes %d", len(entries), maxEntries)
@@ -68,7 +73,8 @@ func archiveBytes(entries []Entry) int64 {
 	return n
 }
 
-// Empty reports whether the segment was made of no entries. Installing such a segment cuts the one that is there.
+// Empty reports whether the segment was made of no entries. Installing such a segment cuts the
+// one that is there.
 func (s *Segment) Empty() bool { return s.empty }
 
 // Inputs returns the digest that was given to NewSegment.
@@ -88,19 +94,19 @@ func (s Segment) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "segment of %d entries, %d bytes", len(s.entries), archiveBytes(s.entries))
 }
 
-// outside returns the entries that do not lie below SecretsDir.
+// outside returns the entries that the base could have, too.
 func (s *Segment) outside() []Entry {
 	var out []Entry
 	for _, e := range s.entries {
-		if e.outside() {
+		if s.profile.outside(e.Path) {
 			out = append(out, e)
 		}
 	}
 	return out
 }
 
-// Bytes returns the segment as it lies behind a base of the given length and Padding(base) NULs. A parent directory outside
-// SecretsDir is always in it; Install leaves those out that the base has.
+// Bytes returns the segment as it lies behind a base of the given length and [Padding] NULs. All
+// parent directories are in it; [Install] leaves those out that the base has.
 func (s *Segment) Bytes(base int64) ([]byte, error) { return s.encode(base, nil) }
 
 // encode builds the archive, without the entries that are to be omitted.
@@ -109,8 +115,9 @@ func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
 	if len(omit) > 0 {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return omit[e.Path] })
 	}
-	// The library loses errors of its writer and writes what does not fit into a field cut or not at all. So it writes into
-	// memory, what it is given was checked, and what it wrote is checked below.
+	// The library loses errors of its writer and writes what does not fit into a field cut or not
+	// at all. So it writes into memory, what it is given was checked, and what it wrote is
+	// checked below.
 	var buf bytes.Buffer
 	buf.Grow(int(archiveBytes(entries)))
 	w := cpio.NewWriter(&buf)
@@ -131,19 +138,19 @@ func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
 		}
 		return nil
 	}
-	frame := func(inode int64, name string, data []byte) error {
+	own := func(inode int64, name string, data []byte) error {
 		return put(inode, Entry{Path: "/" + name, Mode: 0o400, Data: data})
 	}
 	length := archiveBytes(entries)
 	foot := footer{version: formatVersion, length: length, inputs: s.inputs}
 	faults := []error{
-		frame(beginInode, beginName, marker{formatVersion, base, Padding(base)}.encode()),
-		frame(sumsInode, sumsName, sums(entries)),
+		own(beginInode, beginName, marker{formatVersion, base, Padding(base)}.encode()),
+		own(sumsInode, sumsName, sums(entries)),
 	}
 	for i, e := range entries {
 		faults = append(faults, put(int64(firstInode+i), e))
 	}
-	faults = append(faults, frame(endInode, endName, foot.encode()), w.Close())
+	faults = append(faults, own(endInode, endName, foot.encode()), w.Close())
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("build segment: %w", err)
 	}
@@ -161,14 +168,7 @@ func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
 
 // judge reads back what was built: it must be a whole segment of exactly these entries.
 func judge(b []byte, entries []Entry, want footer) error {
-	var got []Entry
-	foot, err := readSegment(bytes.NewReader(b), 0, int64(len(b)), func(e Entry, data *archive) error {
-		var err error
-		if e, err = readContent(e, data); err == nil {
-			got = append(got, e)
-		}
-		return err
-	})
+	got, foot, err := readEntries(b)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read back: %w", err)
@@ -180,14 +180,60 @@ func judge(b []byte, entries []Entry, want footer) error {
 	return nil
 }
 
+// readEntries reads a whole segment.
+func readEntries(b []byte) (entries []Entry, foot footer, err error) {
+	foot, err = readSegment(bytes.NewReader(b), 0, int64(len(b)), func(e Entry, data *archive) error {
+		e, err := readContent(e, data)
+		entries = append(entries, e)
+		return err
+	})
+	return entries, foot, err
+}
+
 // sameEntry compares two entries as an archive can hold them.
 func sameEntry(a, b Entry) bool {
 	return a.Path == b.Path && linuxMode(a.Mode) == linuxMode(b.Mode) && a.UID == b.UID && a.GID == b.GID &&
 		bytes.Equal(a.Data, b.Data) && a.Target == b.Target
 }
 
-// sums is the checksum list of the regular files, in the form that "sha256sum -c" reads in the root directory. It comes before
-// them, so that of a segment torn in a power cut no half file passes for a whole one.
+// sameAs reports whether the segment that lies in an image is the encoded one, but for data that
+// is random.
+func (s *Segment) sameAs(encoded []byte, image io.ReaderAt, in *Installed) (bool, error) {
+	random := slices.ContainsFunc(s.entries, func(e Entry) bool { return e.Random })
+	random = random && in.Whole && in.Inputs == s.inputs
+	if !random && in.Length != int64(len(encoded)) {
+		return false, nil
+	}
+	now := make([]byte, in.Length)
+	if err := readAt(image, now, in.Offset); err != nil {
+		return false, err
+	}
+	if !random {
+		return bytes.Equal(now, encoded), nil
+	}
+	old, _, err := readEntries(now)
+	if err != nil {
+		return false, err
+	}
+	want, _, err := readEntries(encoded)
+	if err != nil {
+		return false, err
+	}
+	isRandom := make(map[string]bool)
+	for _, e := range s.entries {
+		isRandom[e.Path] = e.Random
+	}
+	return slices.EqualFunc(old, want, func(a, b Entry) bool {
+		if isRandom[b.Path] {
+			a.Data, b.Data = nil, nil
+		}
+		return sameEntry(a, b)
+	}), nil
+}
+
+// sums is the checksum list of the regular files, in the form that "sha256sum -c" reads in the
+// root directory. It comes before them, so that of a segment torn in a power cut no half file
+// passes for a whole one.
 func sums(entries []Entry) []byte {
 	b := make([]byte, 0, sumsBytes(entries))
 	for _, e := range entries {
@@ -208,7 +254,8 @@ func sumsBytes(entries []Entry) int64 {
 	return n
 }
 
-// links is the link count of an entry: with 2 or more on a file the kernel would look for its other names.
+// links is the link count of an entry: with 2 or more on a file the kernel would look for its
+// other names.
 func links(m fs.FileMode) int {
 	if m.IsDir() {
 		return 2

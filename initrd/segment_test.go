@@ -20,12 +20,12 @@ import (
 // sample has every kind of entry, and owners and modes that a copy could lose.
 func sample() []Entry {
 	return []Entry{
-		{Path: SecretsDir + "/etc/wg.conf", Mode: 0o440, UID: 152, GID: 153, Data: []byte("PrivateKey=x\n")},
-		{Path: SecretsDir + "/etc/luks.key", Mode: 0o400, Data: []byte("binary\x00\n\xff")},
-		{Path: SecretsDir + "/etc/empty", Mode: 0o600},
-		{Path: SecretsDir + "/etc/link", Mode: fs.ModeSymlink | 0o777, Target: "../luks.key"},
-		{Path: SecretsDir + "/run/private", Mode: fs.ModeDir | fs.ModeSticky | 0o700, UID: 1, GID: math.MaxUint32 - 1},
-		{Path: SecretsDir + "/run/suid", Mode: fs.ModeSetuid | fs.ModeSetgid | 0o755, Data: []byte("s")},
+		{Path: secretsDir + "/etc/wg.conf", Mode: 0o440, UID: 152, GID: 153, Data: []byte("PrivateKey=x\n")},
+		{Path: secretsDir + "/etc/luks.key", Mode: 0o400, Data: []byte("binary\x00\n\xff")},
+		{Path: secretsDir + "/etc/empty", Mode: 0o600},
+		{Path: secretsDir + "/etc/link", Mode: fs.ModeSymlink | 0o777, Target: "../luks.key"},
+		{Path: secretsDir + "/run/private", Mode: fs.ModeDir | fs.ModeSticky | 0o700, UID: 1, GID: math.MaxUint32 - 1},
+		{Path: secretsDir + "/run/suid", Mode: fs.ModeSetuid | fs.ModeSetgid | 0o755, Data: []byte("s")},
 		{Path: "/etc/crypttab", Mode: 0o400, Data: []byte("root /dev/vda - luks\n")},
 	}
 }
@@ -33,7 +33,7 @@ func sample() []Entry {
 func TestNewSegment_refuses(t *testing.T) {
 	t.Parallel()
 	file := func(path string) Entry { return Entry{Path: path, Mode: 0o400} }
-	in := func(path string) Entry { return file(SecretsDir + "/" + path) }
+	in := func(path string) Entry { return file(secretsDir + "/" + path) }
 	for _, c := range []struct {
 		name    string
 		entries []Entry
@@ -69,14 +69,14 @@ func TestNewSegment_refuses(t *testing.T) {
 		{"twice", []Entry{in("a"), in("b"), in("a")}, `entry "/.initrd-secrets/a": given more than once`},
 		{"file as directory", []Entry{in("a"), in("a/b")}, `entry "/.initrd-secrets/a/b": its parent "/.initrd-secrets/a" is an entry and not a directory`},
 		{"link as directory", []Entry{{Path: "/a", Mode: fs.ModeSymlink, Target: "b"}, file("/a/b/c")}, "not a directory"},
-		{"secrets directory as file", []Entry{file(SecretsDir)}, "must be a directory"},
-		{"secrets directory as link", []Entry{{Path: SecretsDir, Mode: fs.ModeSymlink, Target: "x"}}, "must be a directory"},
+		{"secrets directory as file", []Entry{file(secretsDir)}, "must be a directory"},
+		{"secrets directory as link", []Entry{{Path: secretsDir, Mode: fs.ModeSymlink, Target: "x"}}, "must be a directory"},
 		{"too many", tooMany(), "but a segment takes 100000"},
 		{"all at once", []Entry{file("a"), file("b")}, "entry \"a\": path is not absolute\nentry \"b\": path is not absolute"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s, err := NewSegment(c.entries, Digest{})
+			s, err := newSegment(c.entries, Digest{})
 			if s != nil || err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
@@ -105,7 +105,7 @@ func TestNewSegment_accepts(t *testing.T) {
 		{Path: "/a/TRAILER!!!"},
 		{Path: "/a", UID: math.MaxUint32 - 1, GID: math.MaxUint32 - 1},
 		{Path: "/a", Mode: fs.ModeSymlink, Target: strings.Repeat("x", 4095)},
-		{Path: SecretsDir, Mode: fs.ModeDir | 0o700, UID: 1},
+		{Path: secretsDir, Mode: fs.ModeDir | 0o700, UID: 1},
 	} {
 		s := mustSegment(t, []Entry{e}, Digest{})
 		if _, err := s.Bytes(0); err != nil {
@@ -125,11 +125,11 @@ func TestCheckLimits(t *testing.T) {
 	}
 	data := reserve(t, 1<<32)
 	entry := Entry{Path: "/big", Data: data}
-	if err := entry.check(); err == nil || !strings.Contains(err.Error(), "4294967296 bytes, but the archive format ends at 4294967295") {
+	if err := entry.check(nixos()); err == nil || !strings.Contains(err.Error(), "4294967296 bytes, but the archive format ends at 4294967295") {
 		t.Errorf("error %v", err)
 	}
 	entry.Data = data[:1<<32-1]
-	if err := entry.check(); err != nil {
+	if err := entry.check(nixos()); err != nil {
 		t.Errorf("largest file: %v", err)
 	}
 	if err := checkLimits([]Entry{entry}); err == nil || !strings.Contains(err.Error(), "the limit is 4294967295") {
@@ -214,7 +214,7 @@ func TestSegment_sum_is_the_same_everywhere(t *testing.T) {
 	sums := map[Sum]bool{}
 	for _, base := range []int{0, 1, 2, 3, 4, 100_003} {
 		image := join(t, make([]byte, base), s)
-		in, err := Find(bytes.NewReader(image), int64(len(image)))
+		in, err := find(bytes.NewReader(image), int64(len(image)))
 		if err != nil || !in.Whole {
 			t.Fatalf("%+v, %v", in, err)
 		}
@@ -224,7 +224,7 @@ func TestSegment_sum_is_the_same_everywhere(t *testing.T) {
 		t.Errorf("%d sums", len(sums))
 	}
 	other := join(t, nil, mustSegment(t, sample(), Digest{2}))
-	if in, err := Find(bytes.NewReader(other), int64(len(other))); err != nil || sums[in.Sum] {
+	if in, err := find(bytes.NewReader(other), int64(len(other))); err != nil || sums[in.Sum] {
 		t.Errorf("%+v, %v: other inputs, same sum", in, err)
 	}
 }
@@ -236,11 +236,11 @@ func TestSegment_prints_nothing(t *testing.T) {
 	digest := Digest(sha256.Sum256([]byte(secret)))
 	s := mustSegment(t, []Entry{entry}, digest)
 	image := join(t, nil, s)
-	in, err := Find(bytes.NewReader(image), int64(len(image)))
+	in, err := find(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	layout, err := Inspect(bytes.NewReader(image), int64(len(image)))
+	layout, err := inspect(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}

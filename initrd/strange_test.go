@@ -48,7 +48,7 @@ func TestInspect_problems(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := Inspect(bytes.NewReader(c.image), int64(len(c.image)))
+			l, err := inspect(bytes.NewReader(c.image), int64(len(c.image)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestInspect_variants(t *testing.T) {
 			t.Parallel()
 			base := run(t, "", plain, argv[0], argv[1:]...)
 			image := join(t, base, mustSegment(t, secrets("a"), Digest{}))
-			l, err := Inspect(bytes.NewReader(image), int64(len(image)))
+			l, err := inspect(bytes.NewReader(image), int64(len(image)))
 			if err != nil || !l.Complete() || l.Parts[0].Size != int64(len(base)) || l.Parts[0].Unpacked != int64(len(plain)) || l.Parts[0].Entries != 1 {
 				t.Errorf("%+v, %v", l, err)
 			}
@@ -114,7 +114,7 @@ func TestInspect_stock_appended(t *testing.T) {
 				t.Skip("not here: the kernel reads nothing behind lz4 without NULs")
 			}
 			image := append(bytes.Clone(compress(t, kind, first)), compress(t, kind, second)...)
-			l, err := Inspect(bytes.NewReader(image), int64(len(image)))
+			l, err := inspect(bytes.NewReader(image), int64(len(image)))
 			if err != nil || !l.Complete() {
 				t.Fatalf("%+v, %v", l, err)
 			}
@@ -131,14 +131,14 @@ func TestInspect_stock_appended(t *testing.T) {
 
 func TestInstall_nothing_given(t *testing.T) {
 	t.Parallel()
-	_, err1 := Install("x", nil, Options{})
-	_, err2 := Plan("x", nil, Options{})
+	_, err1 := Install(ctx, "x", nil, Options{})
+	_, err2 := Plan(ctx, "x", nil, Options{})
 	if err1 == nil || err2 == nil {
 		t.Error(err1, err2)
 	}
 }
 
-// Entries outside SecretsDir are compared with what is left of an image when our old segment is taken out of its middle.
+// Entries outside secretsDir are compared with what is left of an image when our old segment is taken out of its middle.
 func TestInstall_outside_between(t *testing.T) {
 	t.Parallel()
 	old := mustSegment(t, []Entry{entryAt("/gone/a")}, Digest{})
@@ -177,7 +177,7 @@ func TestInstall_vfat(t *testing.T) {
 		if err := os.Truncate(b.image, 1<<32-100); err != nil {
 			t.Skip(err)
 		}
-		_, err := Install(b.image, s, o)
+		_, err := Install(ctx, b.image, s, o)
 		if err == nil || !strings.Contains(err.Error(), "a file on vfat cannot be longer than 4294967295") {
 			t.Errorf("error %v", err)
 		}

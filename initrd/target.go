@@ -10,11 +10,13 @@ import (
 	"syscall"
 )
 
-// maxLinks is how many symbolic links in a row are followed, as in the kernel (path_resolution(7)).
+// maxLinks is how many symbolic links in a row are followed, as in the kernel
+// (path_resolution(7)).
 const maxLinks = 40
 
-// resolve follows the symbolic links that an image's name may be, and returns directory and name of the file itself, which need
-// not exist. A link is followed only where nobody but root, or the caller, could have put it.
+// resolve follows the symbolic links that an image's name may be, and returns directory and name
+// of the file itself, which need not exist. A link is followed only where nobody but root, or the
+// caller, could have put it.
 func resolve(image string) (dir, name string, err error) {
 	if image == "" {
 		return "", "", errors.New("image: no name given")
@@ -55,8 +57,9 @@ func resolve(image string) (dir, name string, err error) {
 	return "", "", &fs.PathError{Op: "open", Path: image, Err: syscall.ELOOP}
 }
 
-// writable says who but root and the caller can change what a directory's names mean; "" for nobody. All directories above it
-// count, too: who can rename one of them can put another in its place. In a sticky directory only the owner of a name can.
+// writable says who but root and the caller can change what a directory's names mean; "" for
+// nobody. All directories above it count, too: who can rename one of them can put another in its
+// place. In a sticky directory only the owner of a name can.
 func writable(dir string) (string, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -82,7 +85,8 @@ func writable(dir string) (string, error) {
 	}
 }
 
-// reachable says whether users that are neither owner nor in the group of the directories can get at a file in dir.
+// reachable says whether users that are neither owner nor in the group of the directories can get
+// at a file in dir.
 func reachable(dir string) bool {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {

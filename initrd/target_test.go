@@ -22,7 +22,7 @@ func TestInstall_follows_links(t *testing.T) {
 			link, second := filepath.Join(top, "link"), filepath.Join(top, "second")
 			symlink(t, strings.ReplaceAll(target, "$DIR", top), link)
 			symlink(t, "link", second)
-			res, err := Install(second, s, Options{})
+			res, err := Install(ctx, second, s, Options{})
 			if err != nil || res.Action != Appended {
 				t.Fatalf("%+v, %v", res, err)
 			}
@@ -37,7 +37,7 @@ func TestInstall_follows_links(t *testing.T) {
 		b := newBoot(t, nil)
 		link := filepath.Join(filepath.Dir(b.dir), "link")
 		symlink(t, "boot/initrd", link)
-		res, err := Install(link, s, Options{})
+		res, err := Install(ctx, link, s, Options{})
 		if err != nil || res.Action != Created {
 			t.Fatalf("%+v, %v", res, err)
 		}
@@ -78,7 +78,7 @@ func TestInstall_refuses_links_of_others(t *testing.T) {
 			if err := open(b, dir); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Install(link, s, Options{})
+			_, err := Install(ctx, link, s, Options{})
 			want, _, _ := strings.Cut(name, " (")
 			if err == nil || !strings.Contains(err.Error(), "is a symbolic link that others could have made") || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v", err)
@@ -110,7 +110,7 @@ func TestInstall_planted_image(t *testing.T) {
 		if err := os.Chmod(b.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		res, err := Install(b.image, s, Options{})
+		res, err := Install(ctx, b.image, s, Options{})
 		if err != nil || len(res.Warnings) != 1 || !strings.Contains(res.Warnings[0].Text, "belongs to uid 12, who can read") {
 			t.Errorf("%+v, %v", res, err)
 		}
@@ -209,13 +209,13 @@ func TestInstall_removes_stale_temporaries(t *testing.T) {
 	for _, action := range []Action{Appended, Unchanged} {
 		writeFile(t, stale, []byte("secret"))
 		writeFile(t, b.dir+"/.initrd.tmp", []byte("somebody else's"))
-		if _, err := Plan(b.image, s, Options{}); err != nil {
+		if _, err := Plan(ctx, b.image, s, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if len(names(t, b.dir)) != 3 {
 			t.Errorf("planning removed something: %q", names(t, b.dir))
 		}
-		res, err := Install(b.image, s, Options{})
+		res, err := Install(ctx, b.image, s, Options{})
 		if err != nil || res.Action != action {
 			t.Errorf("%+v, %v", res, err)
 		}

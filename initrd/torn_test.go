@@ -42,7 +42,7 @@ func TestInstall_torn_anywhere(t *testing.T) {
 						if rest == "NULs" {
 							torn = append(torn, make([]byte, len(image)-at)...)
 						}
-						if in, err := Find(bytes.NewReader(torn), int64(len(torn))); !errors.Is(err, ErrNoSegment) {
+						if in, err := find(bytes.NewReader(torn), int64(len(torn))); !errors.Is(err, ErrNoSegment) {
 							t.Fatalf("cut at %d of the segment: found %v, %v", at-start, in, err)
 						}
 						writeFile(t, b.image, torn)
@@ -50,7 +50,7 @@ func TestInstall_torn_anywhere(t *testing.T) {
 						if !known && at < start+beginHead+beginBytes {
 							kept = image[:start-4] // without marker, where the NULs of the base end is not known
 						}
-						res, err := Install(b.image, next, o)
+						res, err := Install(ctx, b.image, next, o)
 						if err != nil || res.Action != Repaired || !bytes.Equal(readFile(t, b.image), join(t, kept, next)) {
 							t.Fatalf("cut at %d of the segment: %+v, %v", at-start, res, err)
 						}
@@ -85,7 +85,7 @@ func TestInstall_sectors_missing(t *testing.T) {
 					}
 				}
 				writeFile(t, b.image, torn)
-				_, err := Install(b.image, next, Options{})
+				_, err := Install(ctx, b.image, next, Options{})
 				got := readFile(t, b.image)
 				if err != nil {
 					refused++
@@ -94,11 +94,11 @@ func TestInstall_sectors_missing(t *testing.T) {
 					}
 					continue
 				}
-				l, err := Inspect(bytes.NewReader(got), int64(len(got)))
+				l, err := inspect(bytes.NewReader(got), int64(len(got)))
 				if err != nil {
 					t.Fatal(err)
 				}
-				in, err := Find(bytes.NewReader(got), int64(len(got)))
+				in, err := find(bytes.NewReader(got), int64(len(got)))
 				if err != nil || !bytes.Equal(got, join(t, got[:in.Base], next)) ||
 					!bytes.HasPrefix(got, base) || len(bytes.Trim(got[len(base):in.Base], "\x00")) > 0 {
 					t.Fatalf("sectors %b: parts %+v", mask, l.Parts)
@@ -146,11 +146,11 @@ func TestInstall_in_place_in_any_order(t *testing.T) {
 					if !withoutSecretsToUse(state, base) {
 						t.Fatalf("sectors %b: the kernel uses files of it", mask)
 					}
-					if err := Verify(bytes.NewReader(state), int64(size), nil); err == nil {
+					if err := verify(bytes.NewReader(state), int64(size), nil); err == nil {
 						t.Fatalf("sectors %b: taken for whole", mask)
 					}
 					writeFile(t, b.image, state)
-					res, err := Install(b.image, next, Options{})
+					res, err := Install(ctx, b.image, next, Options{})
 					if err != nil || res.Action != Repaired || !bytes.Equal(readFile(t, b.image), join(t, base, next)) {
 						t.Fatalf("sectors %b: %+v, %v", mask, res, err)
 					}
@@ -179,7 +179,7 @@ func TestInstall_marker_inside_a_file(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if in, err := Find(bytes.NewReader(base), int64(len(base))); !errors.Is(err, ErrNoSegment) {
+			if in, err := find(bytes.NewReader(base), int64(len(base))); !errors.Is(err, ErrNoSegment) {
 				t.Errorf("found %v, %v", in, err)
 			}
 			b := newBoot(t, base)

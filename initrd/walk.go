@@ -25,7 +25,8 @@ type walker struct {
 	visit    func(*header) // shown every entry of every archive; may be nil
 }
 
-// walk fills parts. They cover the image; only the last can have a problem that ends the walk. The error is one of reading.
+// walk fills parts. They cover the image; only the last can have a problem that ends the walk.
+// The error is one of reading.
 func (w *walker) walk() error { return w.walkFrom(0) }
 
 // walkFrom starts at an offset that is known to be the beginning of a part.
@@ -173,11 +174,12 @@ func (w *walker) ours(p Part) (Part, error) {
 		return p, nil
 	}
 	var err error
-	p.Files, err = Entries(w.r, in)
+	p.Files, err = entries(w.r, in)
 	return p, err
 }
 
-// headless is an archive with our footer and without our marker: the first blocks of a segment were never written.
+// headless is an archive with our footer and without our marker: the first blocks of a segment
+// were never written.
 func (w *walker) headless(p Part) (Part, error) {
 	gap := min(4, w.before())
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
@@ -188,7 +190,8 @@ func (w *walker) headless(p Part) (Part, error) {
 	return p, nil
 }
 
-// adopt places a segment without beginning where its footer says it began, when nothing but NULs lies from there.
+// adopt places a segment without beginning where its footer says it began, when nothing but NULs
+// lies from there.
 func (w *walker) adopt(p *Part, in *Installed) bool {
 	nuls := p.Offset - w.before()
 	if in.Offset-4 < nuls || in.Offset >= p.Offset {
@@ -230,7 +233,8 @@ func (w *walker) torn(p Part, at int64, err error) (Part, error) {
 	return w.problem(p, "%s is torn: %v at offset %d", what, err, p.Offset+at)
 }
 
-// beginsLikeOurs reports whether the image ends inside the first entry of a segment of ours, or that entry is torn.
+// beginsLikeOurs reports whether the image ends inside the first entry of a segment of ours, or
+// that entry is torn.
 func (w *walker) beginsLikeOurs(off int64) bool {
 	want, err := (&Segment{}).encode(0, nil)
 	if err != nil {
@@ -252,7 +256,8 @@ func (w *walker) beginsLikeOurs(off int64) bool {
 	return len(bytes.Trim(got[n:], "\x00")) == 0
 }
 
-// garbage is what the kernel does not know. The rest of a segment whose beginning was never written looks like that.
+// garbage is what the kernel does not know. The rest of a segment whose beginning was never
+// written looks like that.
 func (w *walker) garbage(off int64) (Part, error) {
 	p := Part{Kind: KindGarbage, Offset: off}
 	in, err := locateFooter(w.r, w.size)

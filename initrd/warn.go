@@ -12,8 +12,8 @@ func (d *decision) warn(format string, args ...any) {
 	d.Warnings = append(d.Warnings, Warning{Text: fmt.Sprintf(format, args...)})
 }
 
-// warn looks for what makes secrets readable by others. An image that somebody else may have put there to have secrets written
-// into it is an error.
+// warn looks for what makes secrets readable by others. An image that somebody else may have put
+// there to have secrets written into it is an error.
 func (j *job) warn(d *decision) error {
 	if d.Length == 0 {
 		return nil

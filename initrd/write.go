@@ -11,44 +11,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
-// NoSpaceError says that a file system has no room for what has to be written. The image was not changed.
-type NoSpaceError struct {
-	Image   string
-	Need    int64 // bytes that have to be free
-	Free    int64 // bytes that are
-	InPlace bool  // the need is that of overwriting the end of the image; false: that of a second copy
-	Allow   bool  // Options.AllowInPlace would help
-	cause   error // from the kernel; nil when the need was computed
-}
-
-func (e *NoSpaceError) Error() string {
-	what := "a second copy of the image"
-	if e.InPlace {
-		what = "the longer segment"
-	}
-	text := fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free", e.Image, what, e.Need, e.Free)
-	if e.Need <= e.Free {
-		return text + ", not all of which the file system gives away"
-	}
-	return fmt.Sprintf("%s: %d are missing", text, e.Need-e.Free)
-}
-
-// Unwrap makes the error match unix.ENOSPC, or the cause the kernel gave.
-func (e *NoSpaceError) Unwrap() error {
-	if e.cause != nil {
-		return e.cause
-	}
-	return unix.ENOSPC
-}
-
-// Hints says how to get on.
-func (e *NoSpaceError) Hints() []string {
-	hints := []string{"remove what is not needed there, such as old generations"}
-	if e.Allow {
-		hints = append(hints, "or allow the end of the image to be overwritten in place, which a power cut at that moment would leave without its secrets")
-	}
-	return hints
-}
+// copyBytes are copied at once. Between the pieces a run can be stopped.
+const copyBytes = 64 << 20
 
 // room checks, before anything is written, that there will be space, and decides how to write.
 func (j *job) room(d *decision) error {
@@ -101,8 +65,14 @@ func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) e
 
 // execute writes what was decided.
 func (j *job) execute(d *decision) error {
+	if err := j.stopped(); err != nil {
+		return err
+	}
 	if d.InPlace {
 		return j.overwrite(d)
+	}
+	if d.remove {
+		return j.removeFile()
 	}
 	err := j.replace(d)
 	if !noSpace(err) || errors.Is(err, atomicfile.ErrUnsynced) {
@@ -129,25 +99,46 @@ func (j *job) replace(d *decision) error {
 	if err := j.fill(p, d); err != nil {
 		return errors.Join(err, p.Abort())
 	}
-	if err := j.unchangedSince(); err != nil {
+	if err := errors.Join(j.stopped(), j.unchangedSince()); err != nil {
 		return errors.Join(err, p.Abort())
 	}
 	err = p.Commit(j.name)
 	if errors.Is(err, atomicfile.ErrUnsynced) {
-		j.left = "the image is the new one; run this again to make sure that it stays so"
+		j.left = Unsynced
 	}
 	return err
+}
+
+// removeFile removes an image that is nothing but a segment.
+func (j *job) removeFile() error {
+	if err := j.unchangedSince(); err != nil {
+		return err
+	}
+	if err := j.dir.Remove(j.name); err != nil {
+		if _, gone := j.dir.Lstat(j.name); !errors.Is(gone, fs.ErrNotExist) {
+			return err
+		}
+	}
+	j.left = Unsynced
+	return j.dir.Sync()
 }
 
 // fill writes the new image, with the owner and mode of the old one.
 func (j *job) fill(p *atomicfile.Pending, d *decision) error {
 	for _, s := range d.keep {
-		if _, err := p.CopyFrom(d.from, s.off, s.n); err != nil {
-			return err
+		for s.n > 0 {
+			n := min(s.n, copyBytes)
+			if _, err := p.CopyFrom(d.from, s.off, n); err != nil {
+				return err
+			}
+			s.off, s.n = s.off+n, s.n-n
+			if err := j.stopped(); err != nil {
+				return err
+			}
 		}
 	}
-	if d.segment != nil {
-		if _, err := p.Write(d.tail()); err != nil {
+	if len(d.tail) > 0 {
+		if _, err := p.Write(d.tail); err != nil {
 			return err
 		}
 	}
@@ -168,14 +159,6 @@ func (j *job) fill(p *atomicfile.Pending, d *decision) error {
 		return p.Chmod(mode)
 	}
 	return nil
-}
-
-// tail is what is written behind the base.
-func (d *decision) tail() []byte {
-	if d.segment == nil {
-		return nil
-	}
-	return append(make([]byte, Padding(d.Base)), d.segment...)
 }
 
 // unchangedSince makes sure that the name still means the file that was looked at.

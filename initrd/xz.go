@@ -16,8 +16,8 @@ const (
 	lzma2EndOfData = 0
 )
 
-// xzFrame skips one stream, looking at nothing but its structure, and refuses what would need more memory than maxWindowBytes
-// or a filter that the decompressor does not have.
+// xzFrame skips one stream, looking at nothing but its structure, and refuses what would need
+// more memory than maxWindowBytes or a filter that the decompressor does not have.
 func xzFrame(w *window) error {
 	var head [xzHeaderBytes]byte
 	if err := readFull(w, head[:]); err != nil {

@@ -2,10 +2,11 @@ package vmtests
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
-	"github.com/sops-initrd/sops-initrd/internal/frame"
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
@@ -13,15 +14,10 @@ import (
 // offset, behind every compressor; a plain one is not (TestKernelUnpacksSegments_onlyOnFourByteBoundary).
 func TestEnclosedSegment_isFoundAtAnyOffset(t *testing.T) {
 	k := testKernel(t)
-	s, err := initrd.NewSegment([]initrd.Entry{{Path: "/.initrd-secrets/secret", Mode: 0o440, UID: 7, Data: secretFile(300_000)}}, initrd.Digest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	segment, err := s.Bytes(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	enclosed, err := frame.Wrap(append(make([]byte, initrd.Padding(0)), segment...))
+	image := filepath.Join(t.TempDir(), "enclosed")
+	install(t, image, initrd.Options{Enclose: true},
+		initrd.Entry{Path: "/.initrd-secrets/secret", Mode: 0o440, UID: 7, Data: secretFile(300_000)})
+	enclosed, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)
 	}

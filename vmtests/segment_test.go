@@ -16,11 +16,11 @@ import (
 
 func install(t *testing.T, image string, opts initrd.Options, entries ...initrd.Entry) initrd.Result {
 	t.Helper()
-	s, err := initrd.NewSegment(entries, initrd.Digest{1})
+	s, err := initrd.NewSegment(entries, initrd.Digest{1}, initrd.Profile{CopyDir: "/.initrd-secrets", NeedBase: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := initrd.Install(image, s, opts)
+	res, err := initrd.Install(t.Context(), image, s, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

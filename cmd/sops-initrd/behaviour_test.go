@@ -111,16 +111,12 @@ func (h host) append(manifest, image string, more ...string) {
 // segments counts the segments of ours in an image.
 func (h host) segments(image string) (n int, size int64) {
 	h.Helper()
-	f, err := os.Open(image)
+	opened, err := initrd.Open(image)
 	if err != nil {
 		h.Fatal(err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		h.Fatal(err)
-	}
-	layout, err := initrd.Inspect(f, info.Size())
+	defer opened.Close()
+	layout, err := opened.Layout(h.Context())
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -132,7 +128,7 @@ func (h host) segments(image string) (n int, size int64) {
 			h.Errorf("%s: %s", image, p.Problem)
 		}
 	}
-	return n, info.Size()
+	return n, opened.Size()
 }
 
 func TestAppend_aHundredChangesLeaveOneSegment(t *testing.T) {
@@ -213,7 +209,11 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := initrd.Find(f, info.Size())
+	opened, err := initrd.NewImage(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := opened.Segment(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

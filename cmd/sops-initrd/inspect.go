@@ -10,7 +10,6 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
-	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // inspectReport is what inspect prints with --json.
@@ -30,20 +29,20 @@ append put there with the names, sizes, owners and modes of its entries. It neve
 		Example: `  sops-initrd inspect /boot/EFI/nixos/…-initrd.efi
   sops-initrd inspect --json /boot/secrets.img`,
 		Args: operand("image"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			image, err := initrdsecrets.OpenImage(args[0])
+		RunE: func(c *cobra.Command, args []string) error {
+			image, err := initrd.Open(args[0])
 			if err != nil {
 				return err
 			}
 			defer func() { _ = image.Close() }() // only read from
-			layout, err := initrd.Inspect(image, image.Size)
+			layout, err := image.Layout(c.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(e.Stdout, inspectReport{args[0], image.Enclosed, layout})
+				return printJSON(e.Stdout, inspectReport{args[0], image.Enclosed(), layout})
 			}
-			return printLayout(e.Stdout, args[0], image.Enclosed, layout)
+			return printLayout(e.Stdout, args[0], image.Enclosed(), layout)
 		},
 	}
 	jsonFlag(c, &asJSON)

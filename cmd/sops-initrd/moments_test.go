@@ -118,7 +118,7 @@ var values = map[string]string{"g1": "first", "g2": "second", "g3": "third"}
 // check wants every entry's initrd to be there, with the secrets of its own system or none. all wants them to have theirs.
 func (m moments) check(when string, all bool) {
 	m.Helper()
-	status, err := bootloader.Look([]string{m.path("boot")}, m.path("efivars"), initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
+	status, err := bootloader.Look(m.Context(), []string{m.path("boot")}, m.path("efivars"), initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
 	if err != nil {
 		m.Fatalf("%s: %v", when, err)
 	}

@@ -15,15 +15,9 @@ import (
 
 // planReport is what plan prints with --json.
 type planReport struct {
-	Image    string                      `json:"image"`
-	Action   initrd.Action               `json:"action"`
-	InPlace  bool                        `json:"inPlace"`
+	Image string `json:"image"`
+	initrd.Result
 	Salvaged bool                        `json:"salvaged"`
-	OldSize  int64                       `json:"oldSize"` // -1 when the image does not exist
-	Size     int64                       `json:"size"`
-	Segment  int64                       `json:"segment"` // bytes
-	Cut      int64                       `json:"cut"`     // bytes behind the base that go away
-	Written  int64                       `json:"written"`
 	Entries  []initrdsecrets.EntryReport `json:"entries"`
 }
 
@@ -45,10 +39,7 @@ which entries it would have. It writes nothing and prints no value. What would m
 				return err
 			}
 			if asJSON {
-				return printJSON(e.Stdout, planReport{
-					Image: args[0], Action: out.Action, InPlace: out.InPlace, Salvaged: out.Salvaged, OldSize: out.OldSize, Size: out.Size,
-					Segment: out.Length, Cut: out.Cut, Written: out.Written, Entries: out.Entries,
-				})
+				return printJSON(e.Stdout, planReport{args[0], out.Result, out.Salvaged, out.Entries})
 			}
 			return errors.Join(printLine(e.Stdout, sentence(args[0], out, "would be")), printEntries(e.Stdout, out.Entries))
 		},

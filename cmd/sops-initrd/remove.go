@@ -18,8 +18,8 @@ func removeCommand(e cli.Env) *cobra.Command {
 of ours is left alone, which is not an error.`,
 		Example: `  sops-initrd remove /boot/EFI/nixos/…-initrd.efi`,
 		Args:    operand("image"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			result, err := initrd.Remove(args[0], o)
+		RunE: func(c *cobra.Command, args []string) error {
+			result, err := initrd.Remove(c.Context(), args[0], o)
 			if err != nil {
 				return err
 			}

@@ -44,7 +44,7 @@ The exit status is 1 when something that can be booted lacks its secrets.`,
 			if err := checkBoots(c, boots); err != nil {
 				return err
 			}
-			s, err := bootloader.Look(boots, variables, *o)
+			s, err := bootloader.Look(c.Context(), boots, variables, *o)
 			if err != nil {
 				return err
 			}

@@ -29,8 +29,8 @@ decrypting anything, so no key is needed. A manifest without entries wants no se
 		Example: `  sops-initrd verify /boot/EFI/nixos/…-initrd.efi
   sops-initrd verify --manifest m.json /boot/secrets.img || nixos-rebuild boot`,
 		Args: operand("image"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			state, wanted, err := initrdsecrets.Verify(manifest, args[0], *o)
+		RunE: func(c *cobra.Command, args []string) error {
+			state, wanted, err := initrdsecrets.Verify(c.Context(), manifest, args[0], *o)
 			if err != nil {
 				return err
 			}

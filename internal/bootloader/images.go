@@ -41,7 +41,7 @@ func ownImages(ctx context.Context, r *run, menu *Menu) error {
 	var faults []error
 	for i, e := range menu.Entries {
 		s := Open(e.Toplevel)
-		if s.Appender == "" || len(e.Initrds) == 0 || !r.wrote(e) {
+		if s.Appender == "" || len(e.Initrds) == 0 || !r.wrote(ctx, e) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -77,7 +77,7 @@ func ownImages(ctx context.Context, r *run, menu *Menu) error {
 	}
 	named, err := r.forget(menu)
 	if err == nil {
-		err = r.removeOthers(named)
+		err = r.removeOthers(ctx, named)
 	}
 	return errors.Join(append(faults, err)...)
 }
@@ -164,7 +164,7 @@ func (r *run) inPlace(ctx context.Context, s System, e Entry) error {
 	// Our own appender knows the pristine initrd, and changes a file as a whole.
 	err = r.runAppender(ctx, s, file)
 	switch {
-	case !r.isWhole(file):
+	case !r.isWhole(ctx, file):
 		*r.lacking = *r.lacking || !wantsNone(s) // there may have been no key yet
 	case err != nil:
 		err = fmt.Errorf("kept its earlier image: %w", err)
@@ -176,7 +176,7 @@ func (r *run) inPlace(ctx context.Context, s System, e Entry) error {
 // good: one of that name holds the secrets of that system, as long as it is whole. Otherwise what
 // is there stays, and ok is false.
 func (r *run) image(ctx context.Context, s System, base, target string) (ok bool, err error) {
-	whole := r.isWhole(target)
+	whole := r.isWhole(ctx, target)
 	if whole && s.Manifest != "" { // our own appender changes an image as a whole, or not at all
 		if err := r.runAppender(ctx, s, target); err != nil {
 			return true, fmt.Errorf("kept its earlier image: %w", err)
@@ -203,8 +203,8 @@ func (r *run) image(ctx context.Context, s System, base, target string) (ok bool
 	return false, err
 }
 
-func (r *run) isWhole(image string) bool {
-	state, _, err := initrdsecrets.Verify("", image, r.Hook)
+func (r *run) isWhole(ctx context.Context, image string) bool {
+	state, _, err := initrdsecrets.Verify(ctx, "", image, r.Hook)
 	return err == nil && state == initrdsecrets.Whole
 }
 
@@ -280,7 +280,7 @@ func replace(temp, target string) error {
 
 // removeOthers removes the images of our own directory that no entry names. What is not recognised
 // as an image of ours is somebody else's and stays.
-func (r *run) removeOthers(named *files) error {
+func (r *run) removeOthers(ctx context.Context, named *files) error {
 	found, err := r.dir.readDir(ownName)
 	if err != nil {
 		return err
@@ -288,7 +288,7 @@ func (r *run) removeOthers(named *files) error {
 	var faults []error
 	for _, f := range found {
 		name := r.dir.host(path.Join(ownName, f.Name()))
-		if f.Type().IsRegular() && !named.has(name) && isOwnImage(name) {
+		if f.Type().IsRegular() && !named.has(name) && isOwnImage(ctx, name) {
 			faults = append(faults, os.Remove(name))
 		}
 	}
@@ -297,12 +297,12 @@ func (r *run) removeOthers(named *files) error {
 
 // isOwnImage says whether a file of our own directory has a name and content that we give to
 // images, whole or half copied.
-func isOwnImage(file string) bool {
+func isOwnImage(ctx context.Context, file string) bool {
 	name := filepath.Base(file)
 	if i := len(name) - tempRandom - len(tempSuffix); i > 0 && tempEnd().MatchString(name[i:]) {
 		name = name[:i]
 	}
-	if _, err := initrdsecrets.Find(file); err == nil {
+	if _, err := initrdsecrets.Find(ctx, file); err == nil {
 		return true
 	}
 	return strings.HasSuffix(name, imageSuffix) && isArchive(file)

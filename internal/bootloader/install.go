@@ -194,7 +194,7 @@ func (r *run) try(ctx context.Context) error {
 		if r.loader.aim != nil {
 			image = r.loader.aim(r, &options)
 		}
-		if inPlace = r.loaded(s); inPlace != "" {
+		if inPlace = r.loaded(ctx, s); inPlace != "" {
 			image = inPlace
 		}
 	}
@@ -216,7 +216,7 @@ func isDir(name string) bool {
 
 // loaded is the file with a fixed name that a system loads now, if it is whole; else "". A menu
 // that cannot be read is about to be written anew.
-func (r *run) loaded(s System) string {
+func (r *run) loaded(ctx context.Context, s System) string {
 	menu, err := Read(r.Kind, r.dir)
 	if err != nil {
 		return ""
@@ -225,7 +225,7 @@ func (r *run) loaded(s System) string {
 		if !e.InPlace || Open(e.Toplevel).Toplevel != s.Toplevel {
 			continue
 		}
-		if file, err := r.place(e); err == nil && r.isWhole(file) {
+		if file, err := r.place(e); err == nil && r.isWhole(ctx, file) {
 			return file
 		}
 	}

@@ -70,13 +70,13 @@ func finishLimine(ctx context.Context, r *run, menu *Menu) error {
 			return errors.Join(append(faults, err)...)
 		}
 		if s := Open(e.Toplevel); s.Appender != "" {
-			faults = append(faults, r.report(s, r.limineEntry(e, s)))
+			faults = append(faults, r.report(s, r.limineEntry(ctx, e, s)))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func (r *run) limineEntry(e Entry, s System) error {
+func (r *run) limineEntry(ctx context.Context, e Entry, s System) error {
 	module := ""
 	for _, i := range e.Initrds {
 		if strings.HasSuffix(i, secretsSuffix) {
@@ -105,7 +105,7 @@ func (r *run) limineEntry(e Entry, s System) error {
 	} else if _, err := r.dir.ours(rel); err != nil {
 		return fmt.Errorf("the module of the entry %q: %w", e.Title, err)
 	}
-	state, wanted, err := initrdsecrets.Verify(s.Manifest, module, r.Hook)
+	state, wanted, err := initrdsecrets.Verify(ctx, s.Manifest, module, r.Hook)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package bootloader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,13 +68,13 @@ func (s *Status) Lacks() bool {
 // Look reads the menus of all loaders in boot directories and compares the images of their entries
 // with the systems' manifests. It needs no key. variables is where those of the firmware are,
 // which can start a kernel of the first boot directory.
-func Look(boots []string, variables string, o initrdsecrets.Options) (*Status, error) {
+func Look(ctx context.Context, boots []string, variables string, o initrdsecrets.Options) (*Status, error) {
 	s := &Status{Entries: []EntryStatus{}, Odd: []OddFile{}, Leftovers: []string{}}
 	for n, boot := range boots {
 		if n > 0 {
 			variables = ""
 		}
-		if err := s.look(boot, variables, o); err != nil {
+		if err := s.look(ctx, boot, variables, o); err != nil {
 			return nil, err
 		}
 	}
@@ -82,7 +83,7 @@ func Look(boots []string, variables string, o initrdsecrets.Options) (*Status, e
 	return s, nil
 }
 
-func (s *Status) look(boot, variables string, o initrdsecrets.Options) error {
+func (s *Status) look(ctx context.Context, boot, variables string, o initrdsecrets.Options) error {
 	d, err := OpenDir(boot)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (s *Status) look(boot, variables string, o initrdsecrets.Options) error {
 	used, dirs := newFiles(), map[string]bool{ownName: true}
 	for _, m := range menus {
 		for _, e := range m.Entries {
-			status, err := look(m, e, o)
+			status, err := look(ctx, m, e, o)
 			if err != nil {
 				s.Odd = append(s.Odd, oddFile(fmt.Sprintf("entry %q of %s", e.Title, m.Kind), err))
 			} else {
@@ -126,7 +127,7 @@ func (s *Status) look(boot, variables string, o initrdsecrets.Options) error {
 		}
 	}
 	for dir := range dirs {
-		found, err := d.leftovers(dir, used)
+		found, err := d.leftovers(ctx, dir, used)
 		if err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func (s *Status) look(boot, variables string, o initrdsecrets.Options) error {
 	return nil
 }
 
-func look(m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
+func look(ctx context.Context, m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
 	system := Open(e.Toplevel)
 	s := EntryStatus{Loader: m.Kind, Title: e.Title, System: system.Toplevel, State: initrdsecrets.Missing, Compared: system.Manifest != ""}
 	wanted := system.Appender != ""
@@ -153,10 +154,10 @@ func look(m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
 		if err != nil {
 			return s, err
 		}
-		state, wants, err := verify(system.Manifest, image, e.Embedded, o)
+		state, wants, err := verify(ctx, system.Manifest, image, e.Embedded, o)
 		if err != nil { // the manifest cannot be compared with: a file of the host that it names is gone, for example
 			s.Problem, s.Compared = err.Error(), false
-			if state, wants, err = verify("", image, e.Embedded, o); err != nil {
+			if state, wants, err = verify(ctx, "", image, e.Embedded, o); err != nil {
 				return s, err
 			}
 		}
@@ -184,21 +185,21 @@ func look(m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
 	return s, nil
 }
 
-func verify(manifest, image string, embedded bool, o initrdsecrets.Options) (initrdsecrets.State, bool, error) {
+func verify(ctx context.Context, manifest, image string, embedded bool, o initrdsecrets.Options) (initrdsecrets.State, bool, error) {
 	if !embedded {
-		return initrdsecrets.Verify(manifest, image, o)
+		return initrdsecrets.Verify(ctx, manifest, image, o)
 	}
 	r, size, closer, err := EmbeddedInitrd(image)
 	if err != nil {
 		return "", false, err
 	}
 	defer func() { _ = closer.Close() }() // only read from
-	return initrdsecrets.VerifyReader(manifest, r, size, o)
+	return initrdsecrets.VerifyReader(ctx, manifest, r, size, o)
 }
 
 // leftovers are the files of a directory that end in a segment of ours and that nothing loads. A
 // directory that is reached through a link is not looked into: what is found may be removed.
-func (d *Dir) leftovers(dir string, used *files) ([]string, error) {
+func (d *Dir) leftovers(ctx context.Context, dir string, used *files) ([]string, error) {
 	found := []string{}
 	files, err := d.readDir(dir)
 	if err != nil {
@@ -211,7 +212,7 @@ func (d *Dir) leftovers(dir string, used *files) ([]string, error) {
 		if !f.Type().IsRegular() || used.has(name) || used.has(second) {
 			continue
 		}
-		if _, err := initrdsecrets.Find(name); err == nil {
+		if _, err := initrdsecrets.Find(ctx, name); err == nil {
 			found = append(found, name)
 		}
 	}

@@ -1,6 +1,7 @@
 package bootloader
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -63,7 +64,7 @@ func (r *run) stamp(e Entry) string {
 
 // wrote says whether the installer wrote an entry, in this run or in one before it that did not
 // succeed. Others, such as an entry that the user made, are left as they are.
-func (r *run) wrote(e Entry) bool {
+func (r *run) wrote(ctx context.Context, e Entry) bool {
 	last := e.Initrds[len(e.Initrds)-1]
 	switch {
 	case r.loader.protocol, r.before[e.file] != r.stamp(e):
@@ -71,7 +72,7 @@ func (r *run) wrote(e Entry) bool {
 	case e.InPlace: // an earlier run put secrets into it
 		file, err := r.place(e)
 		if err == nil {
-			_, err = initrdsecrets.Find(file)
+			_, err = initrdsecrets.Find(ctx, file)
 		}
 		return err == nil
 	}

@@ -34,12 +34,12 @@ type Report struct {
 // the file it is going to replace holds a whole segment of the same inputs that this host installed,
 // that one is used and a warning says so. After a signal nothing is written.
 func Append(ctx context.Context, manifestPath, image string, o Options) (*Report, error) {
-	report, err := apply(ctx, manifestPath, image, o, o.install())
+	report, err := apply(ctx, manifestPath, image, o, initrd.Install)
 	if err != nil {
 		return nil, err
 	}
 	if !report.Skipped {
-		o.remember(image, report)
+		o.remember(ctx, image, report)
 		o.warnIfReadable(image)
 	}
 	return report, nil
@@ -47,25 +47,11 @@ func Append(ctx context.Context, manifestPath, image string, o Options) (*Report
 
 // Plan makes all decisions of Append, decryption included, and writes nothing.
 func Plan(ctx context.Context, manifestPath, image string, o Options) (*Report, error) {
-	return apply(ctx, manifestPath, image, o, o.plan())
+	return apply(ctx, manifestPath, image, o, initrd.Plan)
 }
 
 // change is what installing and planning have in common.
-type change func(image string, s *initrd.Segment, o initrd.Options) (initrd.Result, error)
-
-func (o Options) install() change {
-	if o.Enclose {
-		return installEnclosed
-	}
-	return initrd.Install
-}
-
-func (o Options) plan() change {
-	if o.Enclose {
-		return planEnclosed
-	}
-	return initrd.Plan
-}
+type change func(context.Context, string, *initrd.Segment, initrd.Options) (initrd.Result, error)
 
 // apply is the walk from a manifest to an image, which CONTRIBUTING.md shows as a picture. Each step
 // uses what the steps before it found, and none is taken twice.
@@ -98,7 +84,7 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 	case inputErr != nil || !values.OnlyKeysMissing():
 		err = cli.WithHint(valueErr, report.Image+" was not changed")
 	default:
-		segment, err = j.salvage(image, inputs, valueErr)
+		segment, err = j.salvage(ctx, image, inputs, valueErr)
 		if report.Salvaged = err == nil; !report.Salvaged && values.NoKeyYet() {
 			err = o.withoutKey(report, err)
 			if report.Skipped {
@@ -109,7 +95,7 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 	if err != nil {
 		return nil, err
 	}
-	report.Result, err = to(image, segment, o.image())
+	report.Result, err = to(ctx, image, segment, o.image())
 	if report.Action != initrd.Unchanged {
 		for _, note := range j.notes {
 			o.Warn(note)
@@ -153,9 +139,9 @@ func (o Options) installedDir(image string) string {
 // segment comes. It goes in that order because a loader that copies the image to its place itself has
 // not done so for this one, but has for all before it. A record that cannot be kept costs a later
 // salvage, so it is a warning.
-func (o Options) remember(image string, report *Report) {
+func (o Options) remember(ctx context.Context, image string, report *Report) {
 	store := record.In(o.State)
-	err := store.Prune(segmentsIn)
+	err := store.Prune(func(dir string) (map[record.Sum]bool, error) { return segmentsIn(ctx, dir) })
 	if report.Length > 0 && !report.Salvaged {
 		err = errors.Join(err, store.Add(record.Sum(report.Sum), o.installedDir(image)))
 	}

@@ -45,7 +45,7 @@ type Options struct {
 }
 
 func (o Options) image() initrd.Options {
-	return initrd.Options{Base: o.Base, AllowInPlace: o.AllowInPlace}
+	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace}
 }
 
 // job is a manifest of which the files on this host have been read: all but the sops files.
@@ -96,6 +96,11 @@ func everything(m *manifest.Initrd) resolve.Request {
 	}
 }
 
+// stageOne is what stage 1 of NixOS expects of entries.
+func stageOne() initrd.Profile {
+	return initrd.Profile{CopyDir: manifest.DefaultPrefix, CannotCopy: manifest.CannotCopy, NeedBase: true}
+}
+
 // segment makes the segment of all entries, in memory.
 func (j *job) segment(values *resolve.Result, inputs initrd.Digest) (*initrd.Segment, error) {
 	var entries []initrd.Entry
@@ -112,7 +117,7 @@ func (j *job) segment(values *resolve.Result, inputs initrd.Digest) (*initrd.Seg
 	if err := j.checkKeys(entries); err != nil {
 		return nil, err
 	}
-	return initrd.NewSegment(entries, inputs)
+	return initrd.NewSegment(entries, inputs, stageOne())
 }
 
 func valueEntry(e manifest.Entry, v resolve.Value) initrd.Entry {

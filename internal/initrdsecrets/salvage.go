@@ -1,6 +1,7 @@
 package initrdsecrets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,11 +23,11 @@ import (
 // taken over here may end in a signed image. So a segment counts only if it is whole, was made of
 // these very inputs, lies in a file that nobody else can have written, and if this host has a record
 // of having installed exactly these bytes in that directory.
-func (j *job) salvage(image string, inputs initrd.Digest, cause error) (*initrd.Segment, error) {
+func (j *job) salvage(ctx context.Context, image string, inputs initrd.Digest, cause error) (*initrd.Segment, error) {
 	store, known := record.In(j.State), j.KnownAs(image)
 	var refusals []string
 	for _, candidate := range j.candidates(image) {
-		segment, err := take(candidate, inputs, store)
+		segment, err := take(ctx, candidate, inputs, store)
 		switch {
 		case err == nil:
 			j.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more",
@@ -93,20 +94,24 @@ func (o Options) KnownAs(image string) string {
 }
 
 // take reads the segment of a file, if all that is asked of it is true.
-func take(name string, inputs initrd.Digest, store *record.Store) (*initrd.Segment, error) {
+func take(ctx context.Context, name string, inputs initrd.Digest, store *record.Store) (*initrd.Segment, error) {
 	f, err := openOwn(name)
 	if err != nil {
 		return nil, err
 	}
-	i, err := newImage(f)
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = i.Close() }() // only read from
-	if err := initrd.Verify(i, i.Size, &inputs); err != nil {
+	i, err := initrd.NewImage(f, info.Size())
+	if err != nil {
 		return nil, err
 	}
-	found, err := initrd.Find(i, i.Size)
+	if err := i.Verify(ctx, &inputs); err != nil {
+		return nil, err
+	}
+	found, err := i.Segment(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +122,7 @@ func take(name string, inputs initrd.Digest, store *record.Store) (*initrd.Segme
 	if !known {
 		return nil, errors.New("this host has no record of having installed it there")
 	}
-	return initrd.Extract(i, found)
+	return i.Extract(ctx, stageOne())
 }
 
 // openOwn opens a file that only this user, or root, can have written or put there.
@@ -164,7 +169,7 @@ func own(f *os.File, kind uint32, what string) error {
 }
 
 // segmentsIn has the sums of all whole segments in the files of a directory.
-func segmentsIn(dir string) (map[record.Sum]bool, error) {
+func segmentsIn(ctx context.Context, dir string) (map[record.Sum]bool, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -174,7 +179,7 @@ func segmentsIn(dir string) (map[record.Sum]bool, error) {
 		if !d.Type().IsRegular() {
 			continue
 		}
-		found, err := Find(filepath.Join(dir, d.Name()))
+		found, err := Find(ctx, filepath.Join(dir, d.Name()))
 		switch {
 		case err == nil && found.Whole:
 			sums[record.Sum(found.Sum)] = true

@@ -18,10 +18,6 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
-// unsafeInStage1 are the bytes of a file name that the copy loops of NixOS's stage 1 cannot carry.
-// Entries of a manifest are checked for them when it is read, files below a source directory here.
-const unsafeInStage1 = " \t\r\n\v\f*?[]\\"
-
 const (
 	// maxSourceBytes bounds the sources of a manifest together: they are in memory at the same time,
 	// and kernels on small machines do not unpack more.
@@ -79,7 +75,7 @@ func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings [
 		case err != nil:
 			faults = append(faults, sourceError(host, err))
 			return nil
-		case strings.ContainsAny(name, unsafeInStage1):
+		case strings.ContainsAny(name, manifest.CannotCopy):
 			faults = append(faults, cli.WithHint(
 				fmt.Errorf("source %s: %q has white space or a shell wildcard, which stage 1 cannot copy", e.Source, name),
 				"rename it, or list what else is needed of the directory, one by one, in boot.initrd.secrets"))

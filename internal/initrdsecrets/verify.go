@@ -26,27 +26,31 @@ func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wa
 
 // Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
 // compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
-func Verify(manifestPath, image string, o Options) (state State, wanted bool, err error) {
+func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool, err error) {
 	want, wanted, err := inputsOf(manifestPath, o)
 	if err != nil {
 		return "", false, err
 	}
-	i, err := OpenImage(image)
+	i, err := initrd.Open(image)
 	if err != nil {
 		return "", wanted, err
 	}
 	defer func() { _ = i.Close() }() // only read from
-	state, err = compare(i, i.Size, want, wanted)
+	state, err = compare(ctx, i, want, wanted)
 	return state, wanted, err
 }
 
 // VerifyReader is Verify for an image that is part of another file.
-func VerifyReader(manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
+func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
 	want, wanted, err := inputsOf(manifestPath, o)
 	if err != nil {
 		return "", false, err
 	}
-	state, err = compare(r, size, want, wanted)
+	i, err := initrd.NewImage(r, size)
+	if err != nil {
+		return "", wanted, err
+	}
+	state, err = compare(ctx, i, want, wanted)
 	return state, wanted, err
 }
 
@@ -63,8 +67,8 @@ func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool,
 	return &inputs, len(j.manifest.Entries) > 0, err
 }
 
-func compare(r io.ReaderAt, size int64, want *initrd.Digest, wanted bool) (State, error) {
-	err := initrd.Verify(r, size, want)
+func compare(ctx context.Context, i *initrd.Image, want *initrd.Digest, wanted bool) (State, error) {
+	err := i.Verify(ctx, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):
 		return Missing, nil
@@ -80,4 +84,14 @@ func compare(r io.ReaderAt, size int64, want *initrd.Digest, wanted bool) (State
 		return Surplus, nil
 	}
 	return "", err
+}
+
+// Find looks for a segment of ours at the end of an image.
+func Find(ctx context.Context, image string) (*initrd.Installed, error) {
+	i, err := initrd.Open(image)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = i.Close() }() // only read from
+	return i.Segment(ctx)
 }

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// defaultPrefix is the directory whose content NixOS's stage 1 copies to its place
+// DefaultPrefix is the directory whose content NixOS's stage 1 copies to its place
 // (nixpkgs, nixos/modules/system/boot/systemd/initrd-secrets.nix and stage-1-init.sh).
-const defaultPrefix = "/.initrd-secrets"
+const DefaultPrefix = "/.initrd-secrets"
 
-// shellSpecial are the characters that the copy loops of stage 1 cannot carry: they expand file names without quotes.
-const shellSpecial = " \t\r\n\v\f*?[]\\"
+// CannotCopy are the bytes that the copy loops of stage 1 cannot carry: they expand file names without quotes.
+const CannotCopy = " \t\r\n\v\f*?[]\\"
 
 // ImagePath is the place of the entry in the image.
 func (e Entry) ImagePath() string { return path.Join(e.Prefix, e.Path) }
@@ -19,7 +19,7 @@ func (e Entry) ImagePath() string { return path.Join(e.Prefix, e.Path) }
 func (r rawInitrd) checkEntries(f *faults, secrets, templates map[string]int) []Entry {
 	var entries []Entry
 	first := make(map[string]int, len(r.Entries))
-	prefix := defaultPrefix
+	prefix := DefaultPrefix
 	if r.Prefix != nil {
 		prefix = *r.Prefix
 		f.prefix("prefix", prefix)
@@ -95,7 +95,7 @@ func (f *faults) imagePath(field, text string) {
 	if text == "/" {
 		f.add(field, "cannot be the root directory")
 	}
-	if strings.ContainsAny(text, shellSpecial) {
+	if strings.ContainsAny(text, CannotCopy) {
 		f.add(field, "%q has white space or a shell wildcard, which stage 1 cannot copy", text)
 	}
 }

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -39,7 +40,7 @@ func run(mode string, args []string) error {
 	opts := initrd.Options{Base: *base, AllowInPlace: strings.HasSuffix(mode, "in-place")}
 	if strings.HasPrefix(mode, "remove") {
 		for _, image := range args {
-			res, err := initrd.Remove(image, opts)
+			res, err := initrd.Remove(context.Background(), image, opts)
 			if err == nil && res.InPlace != opts.AllowInPlace {
 				err = fmt.Errorf("%s: %s, in place: %v", image, res.Action, res.InPlace)
 			}
@@ -55,14 +56,14 @@ func run(mode string, args []string) error {
 	}
 	segment, err := initrd.NewSegment([]initrd.Entry{
 		{Path: "/.initrd-secrets/key", Mode: 0o400, Data: bytes.Repeat([]byte(args[0]+"\n"), size/(len(args[0])+1)+1)[:size]},
-	}, initrd.Digest{})
+	}, initrd.Digest{}, initrd.Profile{CopyDir: "/.initrd-secrets"})
 	if err != nil {
 		return err
 	}
 	for _, image := range args[2:] {
 		switch mode {
 		case "install", "in-place":
-			res, err := initrd.Install(image, segment, opts)
+			res, err := initrd.Install(context.Background(), image, segment, opts)
 			if err != nil {
 				return err
 			}
