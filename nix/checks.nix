@@ -1,5 +1,6 @@
-# Everything that nix flake check runs: the packages, the options reference, the evaluation of the module in many configurations, and
-# the tests of nixos/tests in virtual machines. Formatting and lint are scripts/check-nix's, in the development shell.
+# Everything that nix flake check runs: the packages, the options reference, the evaluation of the
+# module in many configurations, and the tests of nixos/tests in virtual machines. Formatting and
+# lint are scripts/check-nix's, in the development shell.
 { pkgs }:
 
 let

@@ -1,4 +1,5 @@
-# The options reference, in Markdown. Building it is a check that every option has a description that can be rendered.
+# The options reference, in Markdown. Building it is a check that every option has a description
+# that can be rendered.
 {
   lib,
   nixosOptionsDoc,

@@ -1,4 +1,5 @@
-# Installation at activation: whether by scripts or by units, and the scripts. The units are in units.nix.
+# Installation at activation: whether by scripts or by units, and the scripts. The units are in
+# units.nix.
 { environment, ... }:
 {
   config,
@@ -30,8 +31,8 @@ let
     if [[ ! -f ${keyFile} ]]; then
       echo generating machine-specific age key...
       mkdir -p "$(dirname ${keyFile})"
-      # Under another name first, so that neither a crash nor a full disk leaves half of a key. age-keygen makes the file
-      # with mode 0600.
+      # Under another name first, so that neither a crash nor a full disk leaves half of a key.
+      # age-keygen makes the file with mode 0600.
       rm -f ${keyFile}.new
       ${pkgs.age}/bin/age-keygen -o ${keyFile}.new && sync ${keyFile}.new && mv ${keyFile}.new ${keyFile}
     fi
@@ -50,7 +51,8 @@ in
       regular = wanted cfg.manifest.regular;
       regularByUnit = wanted cfg.manifest.regular && cfg.useSystemdActivation;
       users = wanted cfg.manifest.users;
-      # Passwords have to be there before users are created, so it is whoever creates users that decides.
+      # Passwords have to be there before users are created, so it is whoever creates users that
+      # decides.
       usersByUnit =
         wanted cfg.manifest.users
         && (config.systemd.sysusers.enable or false || config.services.userborn.enable or false);
@@ -88,8 +90,8 @@ in
         deps = [ "setupSecretsForUsers" ];
       };
 
-      # It exists in every mode: people order their own scripts by it. The units make the key once more, when the file
-      # systems of the running system are mounted.
+      # It exists in every mode: people order their own scripts by it. The units make the key once
+      # more, when the file systems of the running system are mounted.
       generate-age-key = mkIf cfg.age.generateKey (lib.stringAfter [ ] generateKey);
     };
   };

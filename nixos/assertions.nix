@@ -1,4 +1,5 @@
-# What a type cannot say about secrets: each message names the option, what is wrong, and what to set.
+# What a type cannot say about secrets: each message names the option, what is wrong, and what to
+# set.
 { environment, paths, ... }:
 {
   config,
@@ -55,7 +56,8 @@ let
     )
   );
 
-  # Placeholders of secrets that a template cannot have, because they are not installed together with it.
+  # Placeholders of secrets that a template cannot have, because they are not installed together
+  # with it.
   missing =
     set: where: hint:
     concatLists (
@@ -92,8 +94,10 @@ let
   forVariables = f: concatLists (mapAttrsToList (name: values: concatLists (mapAttrsToList (f name) values)) variables);
   variableFaults = forVariables (
     set: name: value:
-    optional (!environment.isName name)
-      "${set}.${lib.strings.escapeNixIdentifier name}: this is no name of an environment variable; use letters, digits and _"
+    optional (!environment.isName name) (
+      "${set}.${lib.strings.escapeNixIdentifier name}: this is no name of an environment variable; "
+      + "use letters, digits and _"
+    )
     ++ optional (environment.isQuoted value) (
       "${set}.${name} stands in single quotes. Values are taken literally here, so the quotes would be part of it, and "
       + "a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command "
@@ -106,8 +110,8 @@ let
       "${set}.PATH has no effect: put the packages of the programs that keys need into sops.age.plugins."
   );
 
-  # The file system below which a path is, if NixOS mounts it only after stage 1: null otherwise. NixOS mounts some in
-  # stage 1 whatever neededForBoot says (nixpkgs, nixos/lib/utils.nix).
+  # The file system below which a path is, if NixOS mounts it only after stage 1: null otherwise.
+  # NixOS mounts some in stage 1 whatever neededForBoot says (nixpkgs, nixos/lib/utils.nix).
   fileSystems = lib.mapAttrs' (name: fs: lib.nameValuePair (fs.mountPoint or name) fs) (config.fileSystems or { });
   lateFileSystem =
     path:
@@ -172,7 +176,9 @@ let
       concatLists (
         mapAttrsToList (
           name: store:
-          map (file: lib.nameValuePair (toString (fileOf file)) (store.persistentStoragePath or name)) (store.files or [ ])
+          map (file: lib.nameValuePair (toString (fileOf file)) (store.persistentStoragePath or name)) (
+            store.files or [ ]
+          )
         ) stores
       )
     );
@@ -180,13 +186,15 @@ let
     map (
       { name, path }:
       optional (persistent ? ${paths.plain path}) (
-        "${name}: ${path} is a link or mount of a persistent file, and may not be there yet when secrets are decrypted. "
+        "${name}: ${path} is a link or mount of a persistent file, and may not be there "
+        + "yet when secrets are decrypted. "
         + "Name the file itself: ${persistent.${paths.plain path}}${path}."
       )
     ) keyPaths
   );
 
-  # Units that are to restart for secrets installed by scripts; NixOS gives that up with the scripts.
+  # Units that are to restart for secrets installed by scripts; NixOS gives that up with the
+  # scripts.
   restarting = forEach (
     kind: name: item:
     optional (!item.neededForUsers && (item.restartUnits != [ ] || item.reloadUnits != [ ])) (option kind name)

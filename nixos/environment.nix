@@ -1,11 +1,13 @@
-# The environment of the programs. Values are literal wherever they end up; only the escaping differs.
+# The environment of the programs. Values are literal wherever they end up; only the escaping
+# differs.
 { lib }:
 
 let
   # sops looks for keys below the home directory. There is none here.
   home.HOME = "/var/empty";
 
-  # The search path is made from packages (sops.age.plugins); assertions.nix says so to whoever sets it.
+  # The search path is made from packages (sops.age.plugins); assertions.nix says so to whoever sets
+  # it.
   literal = environment: home // removeAttrs environment [ "PATH" ];
 in
 {
@@ -20,11 +22,13 @@ in
     )
   '';
 
-  # For systemd.services.<name>.environment, which quotes values, but leaves systemd's specifiers in them.
+  # For systemd.services.<name>.environment, which quotes values, but leaves systemd's specifiers in
+  # them.
   unit = environment: lib.mapAttrs (_: builtins.replaceStrings [ "%" ] [ "%%" ]) (literal environment);
 
   isName = name: builtins.match "[A-Za-z_][A-Za-z0-9_]*" name != null;
 
-  # With sops-nix a value ended the quotes around it for a command substitution, or was quoted by lib.escapeShellArg.
+  # With sops-nix a value ended the quotes around it for a command substitution, or was quoted by
+  # lib.escapeShellArg.
   isQuoted = value: builtins.match "'.*'" value != null;
 }

@@ -5,11 +5,12 @@ rec {
     "yaml"
     "json"
   ];
-  # Files that a secret usually is as a whole.
-  whole = [
-    "binary"
+  # Files with keys that sops-nix installs as a whole, whatever the key.
+  optional = [
     "dotenv"
     "ini"
   ];
+  # Files that a secret is as a whole, unless it says otherwise.
+  whole = [ "binary" ] ++ optional;
   all = keyed ++ whole;
 }

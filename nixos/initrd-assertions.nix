@@ -78,7 +78,8 @@ let
       + "in different spellings; keep one"
     ) (groupedBy (e: e.path) entries);
 
-  # boot.initrd.secrets may say something else for the place of a secret, or have been overridden as a whole.
+  # boot.initrd.secrets may say something else for the place of a secret, or have been overridden as
+  # a whole.
   entriesAt = lib.groupBy (e: e.path) entries;
   displacedFaults = concatLists (
     map (
@@ -101,7 +102,8 @@ let
     ++ map (
       r:
       optional (!entriesAt ? ${paths.clean (paths.plain r.path)}) (
-        "${r.option} is ${r.path}, which is a secret, but boot.initrd.secrets lacks it (lib.mkForce?); add it there, or, "
+        "${r.option} is ${r.path}, which is a secret, but boot.initrd.secrets lacks it "
+        + "(lib.mkForce?); add it there, or, "
         + "where no secret shall be in the initrd, set sops.initrd.enable to false"
       )
     ) wanted.references
@@ -143,8 +145,10 @@ let
         from = map (r: r.option) (referencesTo.${e.path} or [ ]);
       in
       optional (i != null && !i.item.neededForInitrd) (
-        "${if from == [ ] then secretOption e.path else lib.concatStringsSep ", " from} is decrypted from its sops file "
-        + "when the boot loader is installed. Set ${i.option}.neededForInitrd to true to say so, and to silence this notice."
+        (if from == [ ] then secretOption e.path else lib.concatStringsSep ", " from)
+        + " is decrypted from its sops file "
+        + "when the boot loader is installed. Set ${i.option}.neededForInitrd to true "
+        + "to say so, and to silence this notice."
       )
       ++
         optional
@@ -156,19 +160,22 @@ let
             ]
           )
           (
-            "${secretOption e.path}: its source ${e.source} is no declared secret. What is there when the boot loader is "
+            "${secretOption e.path}: its source ${e.source} is no declared secret. What "
+            + "is there when the boot loader is "
             + "installed comes from the configuration that runs at that moment: declare it in sops.secrets."
           )
     ) entries
   );
 
-  # NixOS's own modules put files there that are no secrets, or trust whoever wrote the configuration to know.
+  # NixOS's own modules put files there that are no secrets, or trust whoever wrote the
+  # configuration to know.
   allowedInStore = lib.genAttrs (map paths.clean cfg.initrd.allowedStoreSources) (_: null);
   storeWarnings = concatLists (
     map (
       e:
       optional (e ? source && paths.inStore e.source && !allowedInStore ? ${e.path}) (
-        "${secretOption e.path}: its source ${paths.plain e.source} is in the Nix store, where everybody can read it. Keep it "
+        "${secretOption e.path}: its source ${paths.plain e.source} is in the Nix "
+        + "store, where everybody can read it. Keep it "
         + "in a sops file, or, if it is not secret, add ${builtins.toJSON e.path} to sops.initrd.allowedStoreSources."
       )
     ) entries
@@ -195,8 +202,8 @@ let
     )
     ++ lib.optionals (cfg.initrd.loader != null) cfg.initrd.bootDirectories
   );
-  # vfat has no owners: who can read a file is decided by the options of the mount. Its group is root's, unless gid says
-  # otherwise.
+  # vfat has no owners: who can read a file is decided by the options of the mount. Its group is
+  # root's, unless gid says otherwise.
   readable =
     mount:
     let
@@ -205,8 +212,8 @@ let
       values = name: map (lib.removePrefix "${name}=") (builtins.filter (lib.hasPrefix "${name}=") options);
       # Octal; the default is the umask of whoever mounts, which is 0022.
       mask = names: lib.last ([ "0022" ] ++ lib.concatMap values names);
-      # Whether the mask leaves the permission (an octal digit) to others, or to the group. What is no octal number is
-      # not judged.
+      # Whether the mask leaves the permission (an octal digit) to others, or to the group. What is
+      # no octal number is not judged.
       leaves =
         permission: mask:
         builtins.match "[0-7]+" mask != null

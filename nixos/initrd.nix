@@ -1,8 +1,9 @@
-# Secrets in the initrd: what goes where, and the hook that puts it there while the boot loader is being installed.
+# Secrets in the initrd: what goes where, and the hook that puts it there while the boot loader is
+# being installed.
 #
-# NixOS calls the hook append-initrd-secrets. Taking its place means taking over all of boot.initrd.secrets, other modules' files
-# included. boot.initrd.secrets must stay non-empty: without a single attribute the boot loader is not told of the hook, and
-# stage 1 copies nothing.
+# NixOS calls the hook append-initrd-secrets. Taking its place means taking over all of
+# boot.initrd.secrets, other modules' files included. boot.initrd.secrets must stay non-empty:
+# without a single attribute the boot loader is not told of the hook, and stage 1 copies nothing.
 { environment, paths, ... }:
 {
   config,
@@ -31,7 +32,8 @@ let
   # numtide/system-manager has no initrd, and no option to ask whether there is one.
   hasInitrd = options.boot ? initrd && initrd.enable;
 
-  # Secrets and templates, each with where it is on the running system and what it is called in manifests.
+  # Secrets and templates, each with where it is on the running system and what it is called in
+  # manifests.
   items =
     let
       of =
@@ -48,12 +50,13 @@ let
   marked = builtins.filter (i: i.item.neededForInitrd) items;
   plain = builtins.unsafeDiscardStringContext;
 
-  # Whether the user switched the whole thing off. It must not look at the default of the option, which looks at
-  # boot.initrd.secrets, because definitions of boot.initrd.secrets depend on it.
+  # Whether the user switched the whole thing off. It must not look at the default of the option,
+  # which looks at boot.initrd.secrets, because definitions of boot.initrd.secrets depend on it.
   switchedOff =
     options.sops.initrd.enable.highestPrio < (lib.mkOptionDefault null).priority && !cfg.initrd.enable;
 
-  # By its path on the running system, what is served from a sops file. A path that two share belongs to the first.
+  # By its path on the running system, what is served from a sops file. A path that two share
+  # belongs to the first.
   served = lib.listToAttrs (
     map (i: lib.nameValuePair (paths.clean (plain i.item.path)) i) items
     ++ map (i: lib.nameValuePair (paths.clean i.file) i) items
@@ -70,7 +73,8 @@ let
       "/run/secrets-for-users"
     ];
 
-  # What an attribute of boot.initrd.secrets puts into the initrd: one file, or all secrets of a directory.
+  # What an attribute of boot.initrd.secrets puts into the initrd: one file, or all secrets of a
+  # directory.
   entriesOf =
     destination: value:
     let
@@ -94,8 +98,9 @@ let
     // origin
     // lib.optionalAttrs item.initrd.early { prefix = "/"; };
 
-  # Options that name a file which stage 1 reads, and which NixOS does not put into boot.initrd.secrets by itself. Where it
-  # is a secret, it is taken into the initrd as the host keys of sshd are.
+  # Options that name a file which stage 1 reads, and which NixOS does not put into
+  # boot.initrd.secrets by itself. Where it is a secret, it is taken into the initrd as the host
+  # keys of sshd are.
   references =
     let
       at = option: path: { inherit option path; };
@@ -108,9 +113,9 @@ let
           prefix = "boot.initrd.systemd.network.netdevs.${n}";
         in
         of "${prefix}.wireguardConfig" [ "PrivateKeyFile" ] (device.wireguardConfig or { })
-        ++ lib.concatMap (peer: of "${prefix}.wireguardPeers.*" [ "PresharedKeyFile" ] (peer.wireguardPeerConfig or peer)) (
-          device.wireguardPeers or [ ]
-        );
+        ++ lib.concatMap (
+          peer: of "${prefix}.wireguardPeers.*" [ "PresharedKeyFile" ] (peer.wireguardPeerConfig or peer)
+        ) (device.wireguardPeers or [ ]);
       # disko: file:///path
       zfs = option: options: at "${option}.keylocation" (lib.removePrefix "file://" (options.keylocation or ""));
       disko = each (config.disko.devices.zpool or { }) (
@@ -128,8 +133,8 @@ let
     r: r.path != null && served ? ${paths.clean (paths.plain r.path)}
   ) references;
 
-  # The builder of systemd-boot that appends to the image in place, and shares one image between generations with equal initrds.
-  # The one that replaced it came in 26.11, with boot counting.
+  # The builder of systemd-boot that appends to the image in place, and shares one image between
+  # generations with equal initrds. The one that replaced it came in 26.11, with boot counting.
   sharingBuilder =
     config.boot.loader.systemd-boot.enable
     && (
@@ -137,8 +142,9 @@ let
       || !(options.boot.loader.systemd-boot ? bootCounting)
     );
 
-  # limine has the hook make a file in a temporary directory and copies it here (nixpkgs, limine-install.py). Older versions load it
-  # directly behind the initrd, where the kernel does not find a plain archive.
+  # limine has the hook make a file in a temporary directory and copies it here (nixpkgs,
+  # limine-install.py). Older versions load it directly behind the initrd, where the kernel does not
+  # find a plain archive.
   limine = config.boot.loader.limine or { };
   limineDirectory =
     (if limine.efiSupport or true then config.boot.loader.efi.efiSysMountPoint else "/boot")
@@ -196,11 +202,13 @@ in
       default = cfg.initrd.entries != [ ] && builtins.any (e: !e ? source) cfg.initrd.entries;
       defaultText = literalMD "whether a secret or template is needed in the initrd";
       description = ''
-        Whether the initrd secrets of this configuration are installed by {command}`sops-initrd`. It then installs all of
-        {option}`boot.initrd.secrets`, the files of other modules included, in place of NixOS's own hook.
+        Whether the initrd secrets of this configuration are installed by {command}`sops-initrd`. It
+        then installs all of {option}`boot.initrd.secrets`, the files of other modules included, in
+        place of NixOS's own hook.
 
-        With `false` nothing is touched: secrets with {option}`neededForInitrd` are not put into the initrd. That is for
-        variants of a configuration whose boot loader cannot do it, such as {option}`virtualisation.vmVariant`.
+        With `false` nothing is touched: secrets with {option}`neededForInitrd` are not put into the
+        initrd. That is for variants of a configuration whose boot loader cannot do it, such as
+        {option}`virtualisation.vmVariant`.
       '';
     };
 
@@ -210,8 +218,8 @@ in
       default = lib.concatLists (lib.mapAttrsToList entriesOf initrd.secrets);
       defaultText = literalMD "{option}`boot.initrd.secrets`, as a list";
       description = ''
-        What is put into the initrd: `path` in stage 1, and one of `secret` (its name), `template` (its name) and `source`
-        (a path on the host).
+        What is put into the initrd: `path` in stage 1, and one of `secret` (its name), `template`
+        (its name) and `source` (a path on the host).
       '';
     };
 
@@ -221,9 +229,9 @@ in
       apply = lib.mapAttrs (_: paths.hostPath);
       defaultText = literalExpression "config.sops.environment";
       description = ''
-        Environment variables of {command}`sops-initrd` while the boot loader is being installed, written as in
-        {option}`sops.environment`. The variables of {option}`sops.environment` are there unless they are set to something else
-        here.
+        Environment variables of {command}`sops-initrd` while the boot loader is being installed,
+        written as in {option}`sops.environment`. The variables of {option}`sops.environment` are
+        there unless they are set to something else here.
       '';
     };
 
@@ -231,9 +239,9 @@ in
       type = types.bool;
       default = false;
       description = ''
-        Whether, on a boot partition with no room for a second copy of the initrd, an image that has secrets already may be
-        changed in place. A power failure at that moment can leave the image without its secrets, until the boot loader
-        is installed again.
+        Whether, on a boot partition with no room for a second copy of the initrd, an image that has
+        secrets already may be changed in place. A power failure at that moment can leave the image
+        without its secrets, until the boot loader is installed again.
       '';
     };
 
@@ -241,8 +249,8 @@ in
       type = types.bool;
       default = false;
       description = ''
-        Whether SSH private keys may have permissions with which sshd does not load them: any for group or others. Without it,
-        installing them fails, and says which.
+        Whether SSH private keys may have permissions with which sshd does not load them: any for
+        group or others. Without it, installing them fails, and says which.
       '';
     };
 
@@ -251,8 +259,8 @@ in
       default = "/var/lib/sops-initrd";
       example = "/persist/var/lib/sops-initrd";
       description = ''
-        Where {command}`sops-initrd` records what it installed. A generation whose secrets can no longer be decrypted keeps those
-        that its image has only when this record knows them.
+        Where {command}`sops-initrd` records what it installed. A generation whose secrets can no
+        longer be decrypted keeps those that its image has only when this record knows them.
       '';
     };
 
@@ -261,10 +269,11 @@ in
       default = sharingBuilder;
       defaultText = literalMD "whether the systemd-boot builder of NixOS 26.05 or older is used";
       description = ''
-        Whether the initrd contains a digest of the encrypted secrets, so that generations with different secrets have different
-        images. The older systemd-boot builder lets generations with equal initrds share an image, and so the secrets of
-        whichever came last. Every change of a sops file with initrd secrets then costs one more initrd on the
-        boot partition: keep them in a sops file of their own.
+        Whether the initrd contains a digest of the encrypted secrets, so that generations with
+        different secrets have different images. The older systemd-boot builder lets generations
+        with equal initrds share an image, and so the secrets of whichever came last. Every change
+        of a sops file with initrd secrets then costs one more initrd on the boot partition: keep
+        them in a sops file of their own.
 
         It covers sops files in the Nix store.
       '';
@@ -278,7 +287,8 @@ in
       defaultText = literalMD "the files of {option}`boot.initrd.clevis.devices`, which are encrypted";
       example = [ "/etc/ssl/ca.pem" ];
       description = ''
-        Attributes of {option}`boot.initrd.secrets` whose source may be in the Nix store, which everybody can read.
+        Attributes of {option}`boot.initrd.secrets` whose source may be in the Nix store, which
+        everybody can read.
       '';
     };
 
@@ -297,7 +307,9 @@ in
         else
           buildPrograms.sops-initrd;
       defaultText = literalExpression "config.sops.initrd.package, built for the building platform";
-      description = "The package with the {command}`sops-initrd` that checks manifests when they are built.";
+      description = ''
+        The package with the {command}`sops-initrd` that checks manifests when they are built.
+      '';
     };
 
     active = mkOption {
@@ -313,7 +325,8 @@ in
       internal = true;
       readOnly = true;
       default = {
-        # What is there to be served, by its kind and name; and what is marked, or named by an option of stage 1.
+        # What is there to be served, by its kind and name; and what is marked, or named by an
+        # option of stage 1.
         secrets = lib.listToAttrs (
           map (i: lib.nameValuePair i.item.name i) (builtins.filter (i: i.origin ? secret) items)
         );
@@ -330,7 +343,8 @@ in
   config = {
     sops.initrd.environment = lib.mapAttrs (_: mkDefault) cfg.environment;
 
-    # Weaker than a default: where a user or another module says the same with words of their own, theirs count.
+    # Weaker than a default: where a user or another module says the same with words of their own,
+    # theirs count.
     boot.initrd.secrets = mkIf (!switchedOff) (
       lib.mapAttrs (_: lib.mkOverride 1250) (
         lib.listToAttrs (

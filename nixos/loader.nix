@@ -1,5 +1,6 @@
-# Boot loaders whose installers know nothing of initrd secrets, and limine, whose installer goes on when they could not be made: their
-# installer is run by sops-initrd, which gives every generation its secrets afterwards, and fails when the default lacks them.
+# Boot loaders whose installers know nothing of initrd secrets, and limine, whose installer goes on
+# when they could not be made: their installer is run by sops-initrd, which gives every generation
+# its secrets afterwards, and fails when the default lacks them.
 {
   config,
   lib,
@@ -19,7 +20,8 @@ let
   cfg = config.sops;
   loader = config.boot.loader;
 
-  # The loader's own installer, as its module defines it: the value of the option would be the wrapper.
+  # The loader's own installer, as its module defines it: the value of the option would be the
+  # wrapper.
   installer =
     let
       others = builtins.filter (
@@ -33,7 +35,8 @@ let
       }) others
     )).mergedValue;
 
-  # A Raspberry Pi: nixos-raspberrypi, or NixOS itself until 24.05. Where an option was removed, it must not be looked at.
+  # A Raspberry Pi: nixos-raspberrypi, or NixOS itself until 24.05. Where an option was removed, it
+  # must not be looked at.
   raspberryPi =
     let
       enabled = name: options.boot.loader ? ${name}.enable && loader.${name}.enable;
@@ -44,7 +47,11 @@ let
       loader.raspberryPi
     else
       null;
-  raspberryPiUBoot = if raspberryPi ? bootloader then raspberryPi.bootloader == "uboot" else raspberryPi.uboot.enable or false;
+  raspberryPiUBoot =
+    if raspberryPi ? bootloader then
+      raspberryPi.bootloader == "uboot"
+    else
+      raspberryPi.uboot.enable or false;
 
   # What is known of the loaders of NixOS: how their menus are written, and where.
   known =
@@ -79,8 +86,8 @@ let
         boots = [ "/boot" ];
       };
 
-  # What is needed in the initrd comes last: with the loaders that need no wrapper, configurations may decide by
-  # boot.loader.supportsInitrdSecrets what to put there.
+  # What is needed in the initrd comes last: with the loaders that need no wrapper, configurations
+  # may decide by boot.loader.supportsInitrdSecrets what to put there.
   wrapped = cfg.initrd.loader != null && cfg.initrd.wrapLoader && cfg.initrd.active;
 
   # It is called with the system to boot by default as the last argument, which NixOS adds.
@@ -111,13 +118,15 @@ in
       default = cfg.initrd.loader != null;
       defaultText = literalMD "whether {option}`sops.initrd.loader` is set";
       description = ''
-        Whether the installer of the boot loader is run by {command}`sops-initrd install-loader`. That gives secrets to boot loaders
-        whose installers know nothing of them (generic-extlinux-compatible, rEFInd, Raspberry Pis: every generation with secrets gets an
-        initrd of its own on the boot partition), and lets a switch fail that would leave the default entry without its secrets
-        (limine).
+        Whether the installer of the boot loader is run by {command}`sops-initrd install-loader`.
+        That gives secrets to boot loaders whose installers know nothing of them
+        (generic-extlinux-compatible, rEFInd, Raspberry Pis: every generation with secrets gets an
+        initrd of its own on the boot partition), and lets a switch fail that would leave the
+        default entry without its secrets (limine).
 
-        {option}`boot.loader.supportsInitrdSecrets` is then true because there are secrets for the initrd. With these boot
-        loaders (limine apart) it cannot be used to decide whether there are: that is an infinite recursion.
+        {option}`boot.loader.supportsInitrdSecrets` is then true because there are secrets for the
+        initrd. With these boot loaders (limine apart) it cannot be used to decide whether there
+        are: that is an infinite recursion.
       '';
     };
 
@@ -137,17 +146,20 @@ in
       defaultText = literalMD "that of generic-extlinux-compatible, limine, rEFInd and Raspberry Pis, else `null`";
       example = "listed";
       description = ''
-        How the entries are written that the boot loader's installer leaves, for those whose installer does not install initrd secrets.
-        With {option}`boot.loader.external` it has to be said (unless the program installs initrd secrets, as lanzaboote does):
+        How the entries are written that the boot loader's installer leaves, for those whose
+        installer does not install initrd secrets. With {option}`boot.loader.external` it has to be
+        said (unless the program installs initrd secrets, as lanzaboote does):
 
         - `systemd-boot`: {file}`loader/entries/*.conf` of the Boot Loader Specification;
         - `extlinux`: {file}`extlinux/extlinux.conf`;
         - `refind`: {file}`efi/refind/refind.conf`;
         - `raspberrypi`: what a Raspberry Pi's firmware loads;
-        - `efi-boot-stub`: boot entries of the firmware that start the kernel directly, {file}`efi/nixos/generation-*-startup.nsh`;
-        - `listed`: anything else. The program lists what it installed in {file}`sops-initrd.json` in the boot directory:
-          `{"version": 1, "entries": [{"title": "…", "system": "/nix/store/…", "image": "path"}]}`. Each image is a copy of that
-          system's initrd, below the boot directory and shared with no other system. The secrets are put into it.
+        - `efi-boot-stub`: boot entries of the firmware that start the kernel directly,
+          {file}`efi/nixos/generation-*-startup.nsh`;
+        - `listed`: anything else. The program lists what it installed in {file}`sops-initrd.json`
+          in the boot directory: `{"version": 1, "entries": [{"title": "…", "system":
+          "/nix/store/…", "image": "path"}]}`. Each image is a copy of that system's initrd, below
+          the boot directory and shared with no other system. The secrets are put into it.
       '';
     };
 
@@ -155,7 +167,10 @@ in
       type = types.nonEmptyListOf types.str;
       default = known.boots;
       defaultText = literalMD "where that boot loader has its entries, else `[ \"/boot\" ]`";
-      description = "Where the entries of the boot loader are, when {option}`sops.initrd.wrapLoader` is on. All are seen to.";
+      description = ''
+        Where the entries of the boot loader are, when {option}`sops.initrd.wrapLoader` is on. All
+        are seen to.
+      '';
     };
 
     whenNoKey = mkOption {
@@ -165,18 +180,21 @@ in
       ];
       default = "fail";
       description = ''
-        What to do on a machine that has no key at all yet, such as one that is just being installed: fail, or install the boot loader
-        without the initrd secrets, with a warning. The next switch puts them in; {command}`sops-initrd status` shows what is
-        without them. A machine that has keys, none of which fits, always fails.
+        What to do on a machine that has no key at all yet, such as one that is just being
+        installed: fail, or install the boot loader without the initrd secrets, with a warning. The
+        next switch puts them in; {command}`sops-initrd status` shows what is without them. A
+        machine that has keys, none of which fits, always fails.
 
-        Under lanzaboote a generation that was installed without its secrets stays so until its stub is removed.
+        Under lanzaboote a generation that was installed without its secrets stays so until its stub
+        is removed.
       '';
     };
   };
 
   config = {
     system.build.installBootLoader = mkIf wrapped (lib.mkForce wrapper);
-    # True now, and asked by NixOS, which would else put the files into the store. limine says so itself.
+    # True now, and asked by NixOS, which would else put the files into the store. limine says so
+    # itself.
     boot.loader.supportsInitrdSecrets = mkIf (cfg.initrd.loader != "limine" && wrapped) true;
   };
 }

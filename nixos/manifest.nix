@@ -1,6 +1,11 @@
-# The configuration as the JSON documents that the programs read. Each is checked when it is built, by the programs
-# themselves.
-{ paths, placeholders, ... }:
+# The configuration as the JSON documents that the programs read. Each is checked when it is built,
+# by the programs themselves.
+{
+  formats,
+  paths,
+  placeholders,
+  ...
+}:
 {
   config,
   lib,
@@ -24,9 +29,13 @@ let
 
   # A sops file given as a Nix path is copied into the store; a string stays as it is.
   source = secret: {
-    inherit (secret) name key format;
+    inherit (secret) name format;
+    key = if builtins.elem secret.format formats.optional && !secret.extractKey then "" else secret.key;
     sopsFile = "${secret.sopsFile}";
   };
+
+  # Nothing of ours reads them. Other programs know them from sops-nix.
+  forOthers = secret: { inherit (secret) neededForUsers sopsFileHash; };
 
   text =
     template:
@@ -61,9 +70,10 @@ let
     lib.optional (
       !paths.needsBuild secret.sopsFile && !builtins.pathExists secret.sopsFile
     ) "${option}: there is no file ${file}"
-    ++
-      lib.optional (!paths.endsInStore secret.sopsFile)
-        "${option}: ${file} is not in the Nix store; write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false";
+    ++ lib.optional (!paths.endsInStore secret.sopsFile) (
+      "${option}: ${file} is not in the Nix store; "
+      + "write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false"
+    );
 
   activationManifest =
     {
@@ -84,7 +94,7 @@ let
       ++ lib.optional (cfg.validateSopsFiles && cfg.hostRecipients != [ ]) checkInitrd;
       value = keySources // {
         version = 1;
-        secrets = map (s: source s // placement s) (values secrets);
+        secrets = map (s: source s // placement s // forOthers s) (values secrets);
         templates = map (t: text t // placement t) (values templates);
         placeholderBySecretName = placeholdersOf secrets;
         secretsMountPoint = "${directory}.d";
@@ -127,7 +137,8 @@ let
     in
     lib.filterAttrs (_: template: templates ? ${template.name}) cfg.templates;
 
-  # What the entries of the initrd need, and no more: a secret that cannot be decrypted must not keep the others out.
+  # What the entries of the initrd need, and no more: a secret that cannot be decrypted must not
+  # keep the others out.
   initrdSecrets =
     let
       secrets = named "secret";
@@ -166,7 +177,8 @@ in
       secrets = initrdSecrets;
       templates = initrdTemplates;
     };
-    # By template, the secrets that it uses. The text of one in a file that has to be built is not known yet: null.
+    # By template, the secrets that it uses. The text of one in a file that has to be built is not
+    # known yet: null.
     usedBy = lib.mapAttrs (
       _: template:
       if !template.hasFile then

@@ -17,7 +17,8 @@ in
 {
   inherit default;
 
-  # usedIn placeholders text: the names of the secrets whose placeholders (name = placeholder) occur in the text.
+  # usedIn placeholders text: the names of the secrets whose placeholders (name = placeholder) occur
+  # in the text.
   usedIn =
     placeholders:
     let

@@ -1,5 +1,5 @@
-# What secrets and templates have in common, as a module of their submodules: a name, a place, an owner, units that use them,
-# and a place in the initrd.
+# What secrets and templates have in common, as a module of their submodules: a name, a place, an
+# owner, units that use them, and a place in the initrd.
 {
   lib,
   users, # config.users.users
@@ -31,7 +31,10 @@ let
     else if byName != null then
       byName.group
     else
-      throw "sops.${kind}.${lib.strings.escapeNixIdentifier name}.owner: there is no user ${owner} in users.users; correct it, or set `group` as well";
+      throw (
+        "sops.${kind}.${lib.strings.escapeNixIdentifier name}.owner: there is no user ${owner} in users.users; "
+        + "correct it, or set `group` as well"
+      );
 in
 {
   options = {
@@ -39,15 +42,21 @@ in
       type = types.singleLineStr;
       default = name;
       defaultText = literalMD "the attribute name";
-      description = "The name of the file in {file}`/run/secrets${directory}`. It may contain slashes.";
+      description = ''
+        The name of the file in {file}`/run/secrets${directory}`. It may contain slashes.
+      '';
     };
 
     path = mkOption {
       type = types.singleLineStr;
       default = "/run/secrets${lib.optionalString config.neededForUsers "-for-users"}${directory}/${config.name}";
-      defaultText = literalMD "{file}`/run/secrets${directory}/‹name›`, or {file}`/run/secrets-for-users${directory}/‹name›` with {option}`neededForUsers`";
+      defaultText = literalMD (
+        "{file}`/run/secrets${directory}/‹name›`, or with {option}`neededForUsers` "
+        + "{file}`/run/secrets-for-users${directory}/‹name›`"
+      );
       description = ''
-        Where the ${noun} is found. Another path than the default one becomes a symbolic link to the file.
+        Where the ${noun} is found. Another path than the default one becomes a symbolic link to the
+        file.
       '';
     };
 
@@ -61,15 +70,17 @@ in
       type = types.nullOr types.singleLineStr;
       default = null;
       example = literalExpression "config.users.users.nginx.name";
-      description = "The user to whom the file belongs. It can be set only while {option}`uid` is 0.";
+      description = ''
+        The user to whom the file belongs. It can be set only while {option}`uid` is 0.
+      '';
     };
 
     uid = mkOption {
       type = types.nullOr types.ints.unsigned;
       default = 0;
       description = ''
-        The number of the user to whom the file belongs, whether there is such a user or not. It counts where
-        {option}`owner` is `null`.
+        The number of the user to whom the file belongs, whether there is such a user or not. It
+        counts where {option}`owner` is `null`.
       '';
     };
 
@@ -77,15 +88,17 @@ in
       type = types.nullOr types.singleLineStr;
       default = if config.owner == null then null else groupOf config.owner;
       defaultText = literalMD "the group of {option}`owner` in {option}`users.users`";
-      description = "The group to which the file belongs. It can be set only while {option}`gid` is 0.";
+      description = ''
+        The group to which the file belongs. It can be set only while {option}`gid` is 0.
+      '';
     };
 
     gid = mkOption {
       type = types.nullOr types.ints.unsigned;
       default = 0;
       description = ''
-        The number of the group to which the file belongs, whether there is such a group or not. It counts where
-        {option}`group` is `null`.
+        The number of the group to which the file belongs, whether there is such a group or not. It
+        counts where {option}`group` is `null`.
       '';
     };
 
@@ -94,8 +107,8 @@ in
       default = [ ];
       example = [ "nginx.service" ];
       description = ''
-        Units that are restarted when the ${noun} changes, as {option}`systemd.services.<name>.restartTriggers` does
-        for configuration.
+        Units that are restarted when the ${noun} changes, as
+        {option}`systemd.services.<name>.restartTriggers` does for configuration.
       '';
     };
 
@@ -104,8 +117,8 @@ in
       default = [ ];
       example = [ "nginx.service" ];
       description = ''
-        Units that are reloaded when the ${noun} changes, as {option}`systemd.services.<name>.reloadTriggers` does for
-        configuration.
+        Units that are reloaded when the ${noun} changes, as
+        {option}`systemd.services.<name>.reloadTriggers` does for configuration.
       '';
     };
 
@@ -113,8 +126,8 @@ in
       type = types.bool;
       default = false;
       description = ''
-        Whether the ${noun} is installed before users and groups are made, for their passwords for example. It is then in
-        {file}`/run/secrets-for-users${directory}` and belongs to root.
+        Whether the ${noun} is installed before users and groups are made, for their passwords for
+        example. It is then in {file}`/run/secrets-for-users${directory}` and belongs to root.
       '';
     };
 
@@ -123,11 +136,12 @@ in
       default = config.initrd.only;
       defaultText = literalExpression "initrd.only";
       description = ''
-        Whether the ${noun} is put into the initrd when the boot loader is installed. It is installed at activation as
-        well, unless {option}`initrd.only` is set, and has the same path in both worlds unless {option}`initrd.path` is
-        set.
+        Whether the ${noun} is put into the initrd when the boot loader is installed. It is
+        installed at activation as well, unless {option}`initrd.only` is set, and has the same path
+        in both worlds unless {option}`initrd.path` is set.
 
-        What is in the initrd can be read by whoever holds the disk, if {file}`/boot` is not encrypted.
+        What is in the initrd can be read by whoever holds the disk, if {file}`/boot` is not
+        encrypted.
       '';
     };
 
@@ -138,8 +152,8 @@ in
         defaultText = literalExpression "path";
         example = "/etc/ssh/ssh_host_ed25519_key";
         description = ''
-          Where the ${noun} is in stage 1: an absolute path without white space and without any of the characters
-          `*?[]\`.
+          Where the ${noun} is in stage 1: an absolute path without white space and without any of
+          the characters `*?[]\`.
         '';
       };
 
@@ -167,16 +181,19 @@ in
       only = mkOption {
         type = types.bool;
         default = false;
-        description = "Whether the ${noun} is in the initrd only and is not installed at activation.";
+        description = ''
+          Whether the ${noun} is in the initrd only and is not installed at activation.
+        '';
       };
 
       early = mkOption {
         type = types.bool;
         default = false;
         description = ''
-          Whether the ${noun} lies at its place in the image itself. Without it, stage 1 copies the file to its place before
-          disks are opened, which is right for nearly everything, and too late for what systemd's generators read, such
-          as {file}`/etc/crypttab` and {file}`/etc/veritytab`. A path that another file system is mounted over, such as
+          Whether the ${noun} lies at its place in the image itself. Without it, stage 1 copies the
+          file to its place before disks are opened, which is right for nearly everything, and too
+          late for what systemd's generators read, such as {file}`/etc/crypttab` and
+          {file}`/etc/veritytab`. A path that another file system is mounted over, such as
           {file}`/run`, does not work with it.
         '';
       };

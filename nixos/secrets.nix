@@ -1,5 +1,5 @@
 # sops.secrets: values of sops files.
-{ formats, ... }:
+{ formats, paths, ... }:
 { config, lib, ... }:
 
 let
@@ -34,10 +34,21 @@ let
 
         sopsFileHash = mkOption {
           type = types.str;
-          default = lib.optionalString cfg.validateSopsFiles (builtins.hashFile "sha256" config.sopsFile);
-          defaultText = literalMD "the SHA-256 of {option}`sopsFile`, or nothing where {option}`sops.validateSopsFiles` is off";
+          default = lib.optionalString cfg.validateSopsFiles (
+            # The path of a file that has to be built changes with its content. Reading it would
+            # build it now.
+            if paths.needsBuild config.sopsFile then
+              builtins.hashString "sha256" (paths.plain config.sopsFile)
+            else
+              builtins.hashFile "sha256" config.sopsFile
+          );
+          defaultText = literalMD "the SHA-256 of {option}`sopsFile`; nothing without {option}`sops.validateSopsFiles`";
           readOnly = true;
-          description = "A hash of the encrypted sops file, for {option}`systemd.services.<name>.restartTriggers`.";
+          description = ''
+            A hash of the encrypted sops file, for
+            {option}`systemd.services.<name>.restartTriggers`. For a file that has to be built it is
+            one of its path, so that evaluating does not build it.
+          '';
         };
 
         format = mkOption {
@@ -56,11 +67,25 @@ let
               cfg.defaultSopsKey
             else
               name;
-          defaultText = literalMD "{option}`sops.defaultSopsKey` or the attribute name; `\"\"` for binary, dotenv and INI files";
+          defaultText = literalMD (
+            "{option}`sops.defaultSopsKey` or the attribute name; "
+            + "`\"\"` for binary, dotenv and INI files"
+          );
           example = "database/password";
           description = ''
-            The key of the value in the sops file; slashes lead into nested maps (into a section of an INI file). `""` stands
-            for the whole file, as does any key of a binary file.
+            The key of the value in the sops file; slashes lead into nested maps (into a section of
+            an INI file). `""` stands for the whole file, as does any key of a binary file, and of a
+            dotenv or INI file without {option}`extractKey`.
+          '';
+        };
+
+        extractKey = mkOption {
+          type = types.bool;
+          default = false;
+          description = ''
+            Whether {option}`key` counts for a dotenv or INI file, so that its value alone is
+            installed. By default such a file is installed as a whole, whatever {option}`key` says,
+            as by sops-nix.
           '';
         };
       };
@@ -81,6 +106,9 @@ in
         initrd-ssh-key.neededForInitrd = true;
       }
     '';
-    description = "Secrets that are decrypted from sops files and installed in {file}`/run/secrets`, the initrd, or both.";
+    description = ''
+      Secrets that are decrypted from sops files and installed in {file}`/run/secrets`, the initrd,
+      or both.
+    '';
   };
 }

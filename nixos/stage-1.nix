@@ -1,4 +1,5 @@
-# What stage 1 does with the secrets that NixOS's copy step put into place, and what is left of them afterwards.
+# What stage 1 does with the secrets that NixOS's copy step put into place, and what is left of them
+# afterwards.
 { paths, ... }:
 {
   config,
@@ -20,16 +21,17 @@ let
   ours = builtins.filter (e: !e ? source) cfg.initrd.entries;
   copied = builtins.filter (e: !e ? prefix) ours;
 
-  # The commands are written for bash and for busybox's ash. The kernel log is on the console and in the journal.
+  # The commands are written for bash and for busybox's ash. The kernel log is on the console and in
+  # the journal.
   say = ''
     sops_say() {
       echo "<3>sops-initrd: $1" > /dev/kmsg || echo "sops-initrd: $1" >&2
     }
   '';
 
-  # Of an image that was torn by a power failure, the kernel unpacks what is there and fills up the file that was cut with NULs,
-  # without a word. The segment's list of checksums comes before the files (package initrd). alsoRemove is what else to remove with
-  # a bad file $name.
+  # Of an image that was torn by a power failure, the kernel unpacks what is there and fills up the
+  # file that was cut with NULs, without a word. The segment's list of checksums comes before the
+  # files (package initrd). alsoRemove is what else to remove with a bad file $name.
   verify =
     alsoRemove:
     ''
@@ -65,7 +67,7 @@ let
     builtins.toJSON {
       entries = map (e: builtins.mapAttrs (_: v: if builtins.isString v then plainText v else v) e) cfg.initrd.entries;
       secrets = lib.mapAttrs (_: s: {
-        inherit (s) name key format;
+        inherit (s) name key extractKey format;
         file = contentOf s.sopsFile;
       }) cfg.manifest.initrd.secrets;
       templates = lib.mapAttrs (
@@ -75,8 +77,9 @@ let
   );
   plainText = builtins.unsafeDiscardStringContext;
 
-  # The name of a store path that has to be built changes with its content; so does the hash of any other file in the store. The
-  # content of files elsewhere may be anything when the boot loader is installed.
+  # The name of a store path that has to be built changes with its content; so does the hash of any
+  # other file in the store. The content of files elsewhere may be anything when the boot loader is
+  # installed.
   contentOf =
     file:
     if paths.needsBuild file || !paths.endsInStore file then
@@ -92,8 +95,9 @@ let
   inputs = "/etc/sops-initrd-inputs";
   separate = cfg.initrd.active && cfg.initrd.separateImages && ours != [ ];
 
-  # /run of stage 1 is /run of the running system. /run/secrets is replaced when secrets are installed there; a secret at its own path
-  # becomes a link to the installed one. Whatever else came from a sops file is removed.
+  # /run of stage 1 is /run of the running system. /run/secrets is replaced when secrets are
+  # installed there; a secret at its own path becomes a link to the installed one. Whatever else
+  # came from a sops file is removed.
   installed =
     path:
     paths.isBelow "/run/secrets" path && cfg.activation.regular
@@ -110,9 +114,11 @@ in
   config = mkIf cfg.initrd.active {
     boot.initrd = {
       systemd = mkIf initrd.systemd.enable {
-        # In the copying unit itself: units that are ordered after it, as sshd's, find everything in place.
+        # In the copying unit itself: units that are ordered after it, as sshd's, find everything in
+        # place.
         services.initrd-nixos-copy-secrets = {
-          # It would look through everything below / for want of the directory, in an image that has no secrets.
+          # It would look through everything below / for want of the directory, in an image that has
+          # no secrets.
           preStart = "mkdir -p /.initrd-secrets\n" + say + verify "";
           postStart = mkIf (copied != [ ]) (say + place);
           # It reads keys as an ordinary user, and is not ordered after the copying unit by NixOS.
@@ -141,10 +147,10 @@ in
 
     systemd.tmpfiles.rules = map (path: "r! ${paths.systemdWord path}") leftovers;
 
-    warnings = lib.optional (separate && uncovered != [ ]) ''
-      sops.initrd.separateImages does not cover ${lib.concatStringsSep ", " uncovered}: ${
-        if lib.length uncovered == 1 then "the file is" else "these files are"
-      } not in the Nix store. Generations that differ only in what is in there share an image on this boot loader, and with it the secrets that were installed last.
-    '';
+    warnings = lib.optional (separate && uncovered != [ ]) (
+      "sops.initrd.separateImages does not cover ${lib.concatStringsSep ", " uncovered}, "
+      + "because it is not in the Nix store. Generations that differ only in what is in there share an image on this "
+      + "boot loader, and with it the secrets that were installed last."
+    );
   };
 }

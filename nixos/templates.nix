@@ -31,7 +31,8 @@ let
           default = "";
           example = literalExpression "\"password=\${config.sops.placeholder.password}\"";
           description = ''
-            The text of the template. The value of a secret takes the place of its `config.sops.placeholder.<name>`.
+            The text of the template. The value of a secret takes the place of its
+            `config.sops.placeholder.<name>`.
           '';
         };
 
@@ -66,7 +67,10 @@ in
       example = literalExpression ''
         { "application.conf".content = "password=''${config.sops.placeholder.password}"; }
       '';
-      description = "Files that are rendered from secrets and installed in {file}`/run/secrets/rendered`, the initrd, or both.";
+      description = ''
+        Files that are rendered from secrets and installed in {file}`/run/secrets/rendered`, the
+        initrd, or both.
+      '';
     };
 
     placeholder = mkOption {

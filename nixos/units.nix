@@ -7,7 +7,8 @@ let
 
   cfg = config.sops;
 
-  # What has to be mounted before secrets can be decrypted: keys, and sops files that are not in the store.
+  # What has to be mounted before secrets can be decrypted: keys, and sops files that are not in the
+  # store.
   readPaths =
     secrets:
     map (path: paths.systemdWord (paths.plain path)) (lib.unique (
@@ -22,7 +23,8 @@ let
 
   installer = secrets: arguments: {
     environment = environment.unit cfg.environment // {
-      # There is no switch-to-configuration that would restart units afterwards, when a unit installs secrets.
+      # There is no switch-to-configuration that would restart units afterwards, when a unit
+      # installs secrets.
       SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
     };
     path = cfg.age.plugins;
@@ -35,12 +37,12 @@ let
     conflicts = [ "shutdown.target" ];
     serviceConfig = {
       Type = "oneshot";
-      # A switch does not start a unit again that is active and unchanged, but a sops file outside of the store may have
-      # changed.
+      # A switch does not start a unit again that is active and unchanged, but a sops file outside
+      # of the store may have changed.
       RemainAfterExit = lib.all (s: paths.endsInStore s.sopsFile) (builtins.attrValues secrets);
       ExecStart = [ "${cfg.package}/bin/sops-install-secrets ${arguments}" ];
-      # It has to be root, mount and change owners; this is what it never needs. Directories above a secret's own path are
-      # for everybody.
+      # It has to be root, mount and change owners; this is what it never needs. Directories above a
+      # secret's own path are for everybody.
       UMask = "0022";
       NoNewPrivileges = true;
       LimitCORE = 0;
@@ -55,8 +57,8 @@ let
     };
   };
 
-  # Reached when an installation was tried. It *wants* the unit: units that require the target still start when one secret of
-  # many could not be installed.
+  # Reached when an installation was tried. It *wants* the unit: units that require the target still
+  # start when one secret of many could not be installed.
   target =
     { byUnit, service }:
     {
@@ -72,13 +74,14 @@ in
       (installer cfg.manifest.regular.secrets "${config.system.build.sops-nix-manifest}")
       {
         description = "Installation of Secrets";
-        # Without it, a key on a file system of its own (/persist, /home) may not be there yet. The unit for users comes
-        # before anything is mounted, and would be in a cycle: assertions.nix wants such a file system mounted in stage 1.
+        # Without it, a key on a file system of its own (/persist, /home) may not be there yet. The
+        # unit for users comes before anything is mounted, and would be in a cycle: assertions.nix
+        # wants such a file system mounted in stage 1.
         unitConfig.RequiresMountsFor = readPaths cfg.manifest.regular.secrets;
         wantedBy = [
           "sysinit.target"
-          # A switch runs it before the units that use the secrets are restarted. With requiredBy, one bad secret would fail the
-          # whole target.
+          # A switch runs it before the units that use the secrets are restarted. With requiredBy,
+          # one bad secret would fail the whole target.
           "sysinit-reactivation.target"
         ];
         after = [

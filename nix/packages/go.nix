@@ -10,8 +10,8 @@
   makeWrapper,
   openssh,
   vendorHash,
-  # Beside the small programs, which lack the software development kits of clouds, lie the full ones that they become
-  # when a sops file needs such a key. Without them checks fail, naming the file.
+  # Beside the small programs, which lack the software development kits of clouds, lie the full ones
+  # that they become when a sops file needs such a key. Without them checks fail, naming the file.
   full ? true,
 }:
 
@@ -35,7 +35,9 @@ let
   ];
 
   # An edit of anything else must not change the package: initrds are named after it.
-  files = map (name: ../.. + "/${name}") (lib.splitString "\n" (lib.removeSuffix "\n" (builtins.readFile ./source.list)));
+  files = map (name: ../.. + "/${name}") (
+    lib.splitString "\n" (lib.removeSuffix "\n" (builtins.readFile ./source.list))
+  );
 
   runnable = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
 in

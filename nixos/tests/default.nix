@@ -1,4 +1,5 @@
-# One NixOS test in virtual machines for every other file of this directory, named after it. `nix flake check` runs them.
+# One NixOS test in virtual machines for every other file of this directory, named after it. `nix
+# flake check` runs them.
 {
   pkgs ? import <nixpkgs> { },
 }:

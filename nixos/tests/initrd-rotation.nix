@@ -1,5 +1,6 @@
-# A rotated key is in the initrd after the next switch; the generation before it still boots with the key that it had, when it is
-# chosen in the menu and after a rollback. Rebuilding does not make images grow.
+# A rotated key is in the initrd after the next switch; the generation before it still boots with
+# the key that it had, when it is chosen in the menu and after a rollback. Rebuilding does not make
+# images grow.
 {
   imports = [ ./common/initrd.nix ];
   defaults.boot.loader.systemd-boot.enable = true;

@@ -1,4 +1,5 @@
-# A template in the initrd, with an owner of stage 1; one that only stage 1 has; and one below /run that is removed.
+# A template in the initrd, with an owner of stage 1; one that only stage 1 has; and one below /run
+# that is removed.
 {
   nodes.machine =
     { nodes, ... }:

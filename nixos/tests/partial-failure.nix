@@ -1,5 +1,5 @@
-# One secret that cannot be decrypted, and one with an unknown owner: the others are installed, the switch fails and says why,
-# and the bad ones keep the values that they had.
+# One secret that cannot be decrypted, and one with an unknown owner: the others are installed, the
+# switch fails and says why, and the bad ones keep the values that they had.
 {
   nodes.machine = {
     imports = [ ./common/age-key.nix ];

@@ -1,4 +1,5 @@
-# A switch restarts and reloads the units of secrets that changed, and no others; a dry run says what it would do.
+# A switch restarts and reloads the units of secrets that changed, and no others; a dry run says
+# what it would do.
 {
   nodes.machine =
     { config, lib, ... }:

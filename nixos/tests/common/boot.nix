@@ -1,5 +1,6 @@
-# A machine that boots from its own disk through a boot loader, and whose stage 1 records what it finds: for every file named in
-# test.recorded a line with its path, SHA-256, mode, owner and group in /run/stage-1, which the running system sees.
+# A machine that boots from its own disk through a boot loader, and whose stage 1 records what it
+# finds: for every file named in test.recorded a line with its path, SHA-256, mode, owner and group
+# in /run/stage-1, which the running system sees.
 {
   config,
   lib,

@@ -1,5 +1,5 @@
-# A machine without initrd secrets, and the system that it is switched to, which has an SSH host key and the key of an encrypted
-# disk in its initrd. The test makes one switch, and boots.
+# A machine without initrd secrets, and the system that it is switched to, which has an SSH host key
+# and the key of an encrypted disk in its initrd. The test makes one switch, and boots.
 { config, lib, ... }:
 
 {

@@ -1,4 +1,5 @@
-# Users whose passwords are secrets, and a secret that belongs to such a user. The test script is for every way to make users.
+# Users whose passwords are secrets, and a secret that belongs to such a user. The test script is
+# for every way to make users.
 { lib, ... }:
 
 {

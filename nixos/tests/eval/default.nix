@@ -1,4 +1,5 @@
-# Runs the cases: every file in cases/ is a set of tests, each with an expression and the value that it has to have.
+# Runs the cases: every file in cases/ is a set of tests, each with an expression and the value that
+# it has to have.
 #
 #   nix-instantiate --eval --strict --json nixos/tests/eval -A report --arg libPath /path/to/nixpkgs/lib
 {

@@ -12,7 +12,9 @@ let
   evaluate =
     {
       config ? { },
-      loader ? "systemd-boot", # or grub, limine (run the hook); refind, extlinux, raspberry-pi, raspberryPi, external, init-script, none (do not)
+      # grub and limine run the hook, too; refind, extlinux, raspberry-pi, raspberryPi, external,
+      # init-script and none do not.
+      loader ? "systemd-boot",
       systemdStage1 ? true,
       users ? "scripts", # or sysusers, userborn: what makes users
       release ? "26.05",

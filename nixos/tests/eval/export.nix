@@ -1,6 +1,8 @@
-# What NixOS would have of the host in host.nix, as JSON: the texts of its manifests, of its hook, of its activation scripts, its units and
-# its stage 1, and the paths at which they expect programs and sops files. A test in a virtual machine puts everything where it belongs
-# and runs it, so that what the module writes is proved with the programs that read it. Store paths are those of the stand-ins.
+# What NixOS would have of the host in host.nix, as JSON: the texts of its manifests, of its hook,
+# of its activation scripts, its units and its stage 1, and the paths at which they expect programs
+# and sops files. A test in a virtual machine puts everything where it belongs and runs it, so that
+# what the module writes is proved with the programs that read it. Store paths are those of the
+# stand-ins.
 { libPath }:
 
 let

@@ -1,10 +1,12 @@
-# A host as its owner would write it: unlocked over SSH or by a key file, a WireGuard key for stage 1, a password, a service.
+# A host as its owner would write it: unlocked over SSH or by a key file, a WireGuard key for stage
+# 1, a password, a service.
 { config, ... }:
 {
   imports = [ ../../../docs/examples/ssh-unlock.nix ];
 
   sops.secrets = {
-    # Nothing in the running system needs the key that unlocked it, nor the one of the tunnel of stage 1.
+    # Nothing in the running system needs the key that unlocked it, nor the one of the tunnel of
+    # stage 1.
     luks.initrd.only = true;
     wireguard.initrd = {
       only = true;
@@ -51,8 +53,9 @@
     };
   };
 
-  # A service without a user of its own that gets its secret as a credential, one that reads its configuration again when it is told
-  # to, and one with nothing but a secret that seldom changes. Each leaves a digest of what it saw.
+  # A service without a user of its own that gets its secret as a credential, one that reads its
+  # configuration again when it is told to, and one with nothing but a secret that seldom changes.
+  # Each leaves a digest of what it saw.
   systemd.services = {
     web = {
       wantedBy = [ "multi-user.target" ];

@@ -1,4 +1,5 @@
-# The options reference of the documentation, in Markdown, from the module itself. An option without a description fails here.
+# The options reference of the documentation, in Markdown, from the module itself. An option without
+# a description fails here.
 { libPath }:
 
 let
@@ -11,7 +12,8 @@ let
   );
 
   # Roles of NixOS's manual, such as {file}`/run`, have no meaning elsewhere.
-  plain = builtins.replaceStrings (map (role: "{${role}}`") [ "command" "env" "file" "option" "var" ]) (lib.replicate 5 "`");
+  roles = [ "command" "env" "file" "option" "var" ];
+  plain = builtins.replaceStrings (map (role: "{${role}}`") roles) (map (_: "`") roles);
   trimmed = text: removeSuffix "\n" (plain text);
 
   shown =

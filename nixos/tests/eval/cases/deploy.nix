@@ -1,5 +1,5 @@
-# The examples of the documentation for deployment tools: what each makes of them is a host whose initrd gets its secrets when the boot
-# loader is installed there.
+# The examples of the documentation for deployment tools: what each makes of them is a host whose
+# initrd gets its secrets when the boot loader is installed there.
 {
   lib,
   evaluate,

@@ -1,5 +1,5 @@
-# Every configuration of the documentation: nothing is wrong with it, and nothing to warn of. Options of NixOS that only the
-# documentation sets are in docs/stage/nixos.nix.
+# Every configuration of the documentation: nothing is wrong with it, and nothing to warn of.
+# Options of NixOS that only the documentation sets are in docs/stage/nixos.nix.
 {
   lib,
   evaluate,

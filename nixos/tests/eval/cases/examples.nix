@@ -79,7 +79,8 @@ let
   };
 in
 {
-  # The ways in which users of the reference write secrets, by its README: each alone, on a host with an age key and no sshd.
+  # The ways in which users of the reference write secrets, by its README: each alone, on a host
+  # with an age key and no sshd.
   "as users of the reference write it: nothing is wrong" = {
     expr = lib.mapAttrs (
       _: config:

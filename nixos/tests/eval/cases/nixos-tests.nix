@@ -1,5 +1,5 @@
-# The tests of nixos/tests, which run in virtual machines: their machines, specialisations included, evaluate, and nothing is wrong
-# with them. What they find out is not known here.
+# The tests of nixos/tests, which run in virtual machines: their machines, specialisations included,
+# evaluate, and nothing is wrong with them. What they find out is not known here.
 {
   lib,
   evaluate,

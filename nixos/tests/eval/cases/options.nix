@@ -1,4 +1,5 @@
-# Every option that users of the reference know: it exists under its name, with its default, and reaches the manifest.
+# Every option that users of the reference know: it exists under its name, with its default, and
+# reaches the manifest.
 {
   lib,
   evaluate,
@@ -71,6 +72,7 @@ in
 
   "the defaults of a secret are those of the reference" = {
     expr = removeAttrs sops.secrets.test_key [
+      "extractKey"
       "initrd"
       "neededForInitrd"
     ];
@@ -148,6 +150,9 @@ in
           sopsFile = storePath "secrets.yaml";
           restartUnits = [ ];
           reloadUnits = [ ];
+          # for other programs
+          sopsFileHash = builtins.hashFile "sha256" (assets + "/secrets.yaml");
+          neededForUsers = false;
         }
       ];
       templates = [ ];
@@ -424,27 +429,37 @@ in
     ];
   };
 
-  "key: one of a dotenv file" = {
+  "key: one of a dotenv file counts on request; by default the whole file is installed, as by the reference" = {
     expr =
-      (inManifest "f" {
-        format = "dotenv";
-        key = "test_key";
-        sopsFile = assets + "/secrets.env";
-      });
-    expected = {
-      name = "f";
-      key = "test_key";
-      path = "/run/secrets/f";
-      format = "dotenv";
-      mode = "0400";
-      owner = null;
-      uid = 0;
-      group = null;
-      gid = 0;
-      sopsFile = storePath "secrets.env";
-      restartUnits = [ ];
-      reloadUnits = [ ];
-    };
+      map
+        (
+          extractKey:
+          (inManifest "f" {
+            format = "dotenv";
+            key = "test_key";
+            sopsFile = assets + "/secrets.env";
+            inherit extractKey;
+          }).key
+        )
+        [
+          true
+          false
+        ];
+    expected = [
+      "test_key"
+      ""
+    ];
+  };
+
+  "a sops file that has to be built has a hash, and is not built" = {
+    expr = builtins.stringLength (inManifest "f" {
+      sopsFile = derivation {
+        name = "built.yaml";
+        system = "any";
+        builder = "none";
+      };
+    }).sopsFileHash;
+    expected = 64;
   };
 
   "defaultSopsFormat" = {
@@ -716,6 +731,7 @@ in
       "sops.log"
       "sops.package"
       "sops.secrets"
+      "sops.secrets.<name>.extractKey"
       "sops.secrets.<name>.format"
       "sops.secrets.<name>.gid"
       "sops.secrets.<name>.group"

@@ -1,4 +1,5 @@
-# The outputs of the flake and of default.nix. nixpkgs is a stand-in, so nothing more than their structure is looked at.
+# The outputs of the flake and of default.nix. nixpkgs is a stand-in, so nothing more than their
+# structure is looked at.
 {
   lib,
   pkgs,

@@ -249,7 +249,7 @@ in
         sops.secrets.luks.sopsFile = "/etc/nixos/secrets.yaml";
       }).warnings;
     expected = [
-      "sops.initrd.separateImages does not cover /etc/nixos/secrets.yaml: the file is not in the Nix store. Generations that differ only in what is in there share an image on this boot loader, and with it the secrets that were installed last.\n"
+      "sops.initrd.separateImages does not cover /etc/nixos/secrets.yaml, because it is not in the Nix store. Generations that differ only in what is in there share an image on this boot loader, and with it the secrets that were installed last."
     ];
   };
 

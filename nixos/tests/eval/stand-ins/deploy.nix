@@ -1,6 +1,7 @@
-# What deployment tools make of a configuration: each takes an example of the documentation as the tool does, with options of the same
-# names and types and no others, and gives the host's configuration and what is known of its deployment. Read in their sources, July
-# 2026: colmena 5bf4ce6, morph a529f37, nixus b12665b, deploy-rs d5eff7f, krops a6c7ecd, NixOps fd4b8031.
+# What deployment tools make of a configuration: each takes an example of the documentation as the
+# tool does, with options of the same names and types and no others, and gives the host's
+# configuration and what is known of its deployment. Read in their sources, July 2026: colmena
+# 5bf4ce6, morph a529f37, nixus b12665b, deploy-rs d5eff7f, krops a6c7ecd, NixOps fd4b8031.
 {
   lib,
   pkgs,
@@ -254,7 +255,8 @@ in
       }
     ) deploy.nodes;
 
-  # pkgs/krops/default.nix, lib/default.nix, lib/types/populate.nix: the target builds what lies below /var/src there
+  # pkgs/krops/default.nix, lib/default.nix, lib/types/populate.nix: the target builds what lies
+  # below /var/src there
   krops =
     file:
     let

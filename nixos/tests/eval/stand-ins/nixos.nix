@@ -1,6 +1,6 @@
-# The options of NixOS that secrets have to do with, with their types and defaults, and what NixOS's own modules do around
-# initrd secrets. A stand-in: where it and NixOS differ, NixOS is right. An option that is missing here cannot be set by mistake:
-# there is no freeform type.
+# The options of NixOS that secrets have to do with, with their types and defaults, and what NixOS's
+# own modules do around initrd secrets. A stand-in: where it and NixOS differ, NixOS is right. An
+# option that is missing here cannot be set by mistake: there is no freeform type.
 {
   config,
   lib,
@@ -67,7 +67,8 @@ let
 
   initrd = config.boot.initrd;
   ssh = initrd.network.ssh;
-  # initrd-ssh.nix: a key that is a Nix path is a derivation, and its place in the initrd is named after it.
+  # initrd-ssh.nix: a key that is a Nix path is a derivation, and its place in the initrd is named
+  # after it.
   keyPath =
     key:
     if builtins.isString key then
@@ -213,7 +214,13 @@ in
       # build.nix: one plain definition for each attribute
       build = mkOption {
         default = { };
-        type = types.submodule { freeformType = types.lazyAttrsOf (types.uniq types.unspecified); };
+        type = types.submodule {
+          freeformType = types.lazyAttrsOf (types.uniq types.unspecified);
+          # switchable-system.nix
+          options.installBootLoader = option (types.unique { message = "Only one boot loader."; } (
+            types.either types.str types.package
+          )) "echo 'Warning: do not know how to make this configuration bootable'";
+        };
       };
       activationScripts = option (types.attrsOf snippet) { };
       dryActivationScript = lines;
@@ -325,7 +332,8 @@ in
       };
       # the module of each loader
       installBootLoader = mkIf (machine.loader != "none") "/run/installers/${machine.loader} -t 5 -c";
-      # bootspec.nix, kernel.nix: the loader is told of the hook only while there is something to append
+      # bootspec.nix, kernel.nix: the loader is told of the hook only while there is something to
+      # append
       initrdSecrets =
         if initrd.secrets == { } then
           null

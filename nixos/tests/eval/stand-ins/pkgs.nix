@@ -1,5 +1,6 @@
-# A stand-in for nixpkgs' packages: derivations are attribute sets that nobody builds. Their store paths depend on what is in
-# them, so that a change of content is a change of path, and their texts can be read back.
+# A stand-in for nixpkgs' packages: derivations are attribute sets that nobody builds. Their store
+# paths depend on what is in them, so that a change of content is a change of path, and their texts
+# can be read back.
 {
   lib,
   suffix ? "", # of all names, to tell packages of two platforms apart
