@@ -29,18 +29,18 @@ it names whether they exist, are sops files of that format and have the keys tha
 is well. Sources, which are files of the host that installs the boot loader, are not looked at. With --recipient, every
 sops file has to be encrypted for one of the keys given, so that a host that could not decrypt it is found by the build.`,
 		Example: `  sops-initrd check manifest-initrd.json
-  sops-initrd check --recipient "$(cat server01.pub)" manifest-initrd.json`,
+  sops-initrd check --recipient server01.pub manifest-initrd.json`,
 		Args: operand("manifest"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.ManifestOnly && len(hosts) > 0 {
 				return cli.WithHint(cli.Usage(errors.New("check: --recipient looks at the sops files, --manifest-only does not")), seeHelp(c))
 			}
 			for _, text := range hosts {
-				key, err := recipient.Parse(text)
+				keys, err := recipient.Find(text)
 				if err != nil {
 					return cli.Usage(fmt.Errorf("recipient %w", err))
 				}
-				o.Hosts = append(o.Hosts, key)
+				o.Hosts = append(o.Hosts, keys...)
 			}
 			m, err := initrdsecrets.Check(args[0], o)
 			if err != nil || !asJSON {
@@ -52,6 +52,7 @@ sops file has to be encrypted for one of the keys given, so that a host that cou
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&o.ManifestOnly, "manifest-only", false, "do not look at the sops files")
 	c.Flags().StringArrayVar(&hosts, "recipient", nil,
-		"`key` of the host that every sops file has to be encrypted for: an age recipient, a public SSH key or an OpenPGP fingerprint; one of several is enough")
+		"`key` of the host that every sops file has to be encrypted for: an age recipient, "+
+			"a public SSH key, a line of known_hosts, an OpenPGP fingerprint, or a file with SSH keys; one of several is enough")
 	return c
 }

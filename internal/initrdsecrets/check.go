@@ -20,7 +20,7 @@ type CheckOptions struct {
 // Check validates a manifest and the sops files it names without any key and without the files of
 // this host: for builds.
 func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
-	m, err := manifest.ReadInitrd(path)
+	m, err := manifest.ReadInitrd(path) // or one of activation, whose secrets are checked alike
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package initrdsecrets
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -36,8 +35,8 @@ func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*r
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(abs); err != nil {
-			return nil, fmt.Errorf("sops file %w", err)
+		if err := wrongKind(sopsFile, sopsFileKind); err != nil {
+			return nil, err
 		}
 		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs, Format: manifest.FormatOf(abs)}}
 	}

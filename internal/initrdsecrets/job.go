@@ -62,7 +62,7 @@ type job struct {
 // read reads a manifest and the files of this host that it names. Without a job the manifest itself
 // is at fault; with a job and an error there are sources that cannot be read.
 func read(ctx context.Context, path string, o Options) (*job, error) {
-	m, err := manifest.ReadInitrd(path)
+	m, err := readManifest(path)
 	if err != nil {
 		return nil, err
 	}

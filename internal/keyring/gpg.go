@@ -48,7 +48,7 @@ func newGPG(c Config, r *Ring) *gpg {
 		return nil
 	}
 	if info, err := os.Stat(g.home); g.home != "" && (err != nil || !info.IsDir()) {
-		r.skipAs(Skipped{g.home, "no such directory", errors.Is(err, fs.ErrNotExist)})
+		r.skipAs(Skipped{Source: g.home, Reason: "no such directory", Absent: errors.Is(err, fs.ErrNotExist)})
 		return nil
 	}
 	return g

@@ -223,7 +223,7 @@ func TestOpen_unreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}})
-	if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{Source: path, Reason: "permission denied"}) {
+	if got := r.Skipped(); len(got) != 1 || got[0] != (Skipped{Source: path, Reason: "permission denied", Cure: "run this as root"}) {
 		t.Errorf("skipped: %v", got)
 	}
 }
@@ -236,7 +236,7 @@ func TestOpen_oneBadLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}})
-	if got := fmt.Sprint(r.Skipped()); got != fmt.Sprintf("[{%s line 1: not an age key false}]", path) {
+	if got := fmt.Sprint(r.Skipped()); got != fmt.Sprintf("[{%s line 1: not an age key false }]", path) {
 		t.Errorf("skipped: %s", got)
 	}
 	if got := r.Identities(); len(got) != 1 || got[0].Recipients[0] != testkeys.Public(t, testkeys.Age) {

@@ -46,6 +46,8 @@ type Skipped struct {
 	// Absent says that the file or directory does not exist. All other reasons mean that there is
 	// something, which may be meant to be a key.
 	Absent bool `json:"absent"`
+	// Cure is what makes it usable, where that is known.
+	Cure string `json:"cure,omitempty"`
 }
 
 // Ring is the keys of this host. It may be used from several goroutines at a time.

@@ -92,7 +92,9 @@ func (r *Ring) readOnce(path string) ([]byte, bool) {
 	data, err := inputfile.Read(path, maxKeyFileBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.skipAs(Skipped{path, "does not exist", true})
+		r.skipAs(Skipped{Source: path, Reason: "does not exist", Absent: true})
+	case errors.Is(err, fs.ErrPermission):
+		r.skipAs(Skipped{Source: path, Reason: err.Error(), Cure: "run this as root"})
 	case err != nil:
 		r.skip(path, err.Error())
 	}
@@ -108,7 +110,11 @@ func (r *Ring) addSSHFile(path string) {
 func (r *Ring) addSSHKey(source string, data []byte) {
 	key, ages, err := parseSSHKey(source, data)
 	if err != nil {
-		r.skip(source, err.Error())
+		s := Skipped{Source: source, Reason: err.Error()}
+		if errors.Is(err, sshkey.ErrPassphrase) {
+			s.Cure = "name a key without one, or take it away: ssh-keygen -p -N '' -f " + source
+		}
+		r.skipAs(s)
 		return
 	}
 	r.memory = append(r.memory, ages...)
@@ -150,7 +156,9 @@ func (r *Ring) addAgeKeys(source string, data []byte, several bool) {
 // the others.
 func (r *Ring) parseAgeKeys(source string, data []byte, several bool) (memory, plugins []ageKey) {
 	if bytes.HasPrefix(data, []byte("age-encryption.org/")) || bytes.HasPrefix(data, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
-		r.skip(source, "the key file has a passphrase")
+		r.skipAs(Skipped{
+			Source: source, Reason: "the key file has a passphrase", Cure: "name a file without one: age -d " + source + " decrypts it",
+		})
 		return nil, nil
 	}
 	if bytes.HasPrefix(data, []byte("-----BEGIN ")) {

@@ -4,12 +4,14 @@ package recipient
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
@@ -50,6 +52,48 @@ func Parse(text string) (Key, error) {
 		return Key{hex, []string{hex}, "--pgp", hex}, nil
 	}
 	return Key{}, fmt.Errorf("%q is %w", text, ErrNone)
+}
+
+// Find reads what a user gives for a host: a key as in Parse, a line of known_hosts, or the name of a
+// file with public SSH keys, also as ssh-keyscan prints them. Ed25519 keys come first.
+func Find(text string) ([]Key, error) {
+	key, err := Parse(text)
+	switch {
+	case err == nil:
+		return []Key{key}, nil
+	case !errors.Is(err, ErrNone):
+		return nil, err
+	}
+	if strings.Contains(text, " ssh-") {
+		return list("host key", text)
+	}
+	data, err := os.ReadFile(text)
+	if err != nil {
+		return nil, err
+	}
+	return list(text, string(data))
+}
+
+func list(file, text string) ([]Key, error) {
+	if strings.Contains(text, "PRIVATE KEY-----") {
+		return nil, cli.WithHint(fmt.Errorf("%s: this is a private key", file), "give the public one, "+file+".pub")
+	}
+	var found, others []Key
+	var faults []error
+	for n, line := range sshkey.Lines(text) {
+		switch {
+		case line.Err != nil:
+			faults = append(faults, fmt.Errorf("%s: line %d: %w", file, n, line.Err))
+		case line.Key.AgeRecipient() != "":
+			found = append(found, SSH(line.Key))
+		default:
+			others = append(others, SSH(line.Key))
+		}
+	}
+	if found = append(found, others...); len(found) == 0 {
+		return nil, errors.Join(append(faults, fmt.Errorf("%s: no ed25519 and no RSA key", file))...)
+	}
+	return found, nil
 }
 
 // SSH is the key of a public SSH key. Where it can be converted to an age recipient, that is what sops is told.

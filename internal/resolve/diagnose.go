@@ -98,7 +98,7 @@ func (d *Diagnosis) Text(w io.Writer) error {
 		b.WriteString("skipped:\n")
 	}
 	for _, s := range d.Skipped {
-		fmt.Fprintf(&b, "  %s: %s\n", s.Source, s.Reason)
+		b.WriteString("  " + strings.Replace(skippedText(s), ": skipped", "", 1) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -162,6 +162,9 @@ func (f *file) advice(ring *keyring.Ring) []string {
 			return []string{fmt.Sprintf("to let this host decrypt it, add %q to the %s recipients of %s "+
 				"in .sops.yaml and run: sops updatekeys %s", recipient, recipientType(recipient), name, name)}
 		}
+	}
+	if !ring.Empty() {
+		return nil // the key that is there needs repair, not a second one beside it
 	}
 	return []string{fmt.Sprintf("to let this host decrypt it, give it a key (age-keygen makes one), "+
 		"add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys %s", name, name)}

@@ -3,6 +3,7 @@ package resolve
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
@@ -44,7 +45,7 @@ func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 		hints = append(hints, identityText(id))
 	}
 	for _, s := range ring.Skipped() {
-		hints = append(hints, fmt.Sprintf("%s: skipped: %s", s.Source, s.Reason))
+		hints = append(hints, skippedText(s))
 	}
 	if len(hints) == 0 {
 		hints = append(hints, "no key source is configured")
@@ -55,6 +56,16 @@ func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 		}
 	}
 	return hints
+}
+
+func skippedText(s keyring.Skipped) string {
+	switch {
+	case s.Cure == "":
+		return fmt.Sprintf("%s: skipped: %s", s.Source, s.Reason)
+	case s.Reason == fs.ErrPermission.Error():
+		return fmt.Sprintf("cannot read %s: %s; %s", s.Source, s.Reason, s.Cure)
+	}
+	return fmt.Sprintf("%s: %s; %s", s.Source, s.Reason, s.Cure)
 }
 
 // storePath is the beginning of a path in the Nix store: what follows is the name of the user's file, or, behind "source", its

@@ -72,7 +72,7 @@ func TestRun_badFilesAmongTen(t *testing.T) {
 	req.Placeholders = map[string]string{"a0": "<0>", "a4": "<4>", "a2": "<2>", "x": "<x>"}
 	want := strings.ReplaceAll(`decrypt @2 for secrets "a2", "b2": its message authentication code does not fit: values were added, removed or changed without sops
 decrypt @4 for secrets "a4", "b4": no key fits (encrypted for `+testkeys.Public(t, testkeys.AgeOther)+`)
-secret "a5": @5: key "nowhere": there is no "nowhere"
+secret "a5": @5: key "nowhere": there is no "nowhere" (it has: a, b)
 read @7 for secrets "a7", "b7": no such file or directory
 read @8 for secrets "a8", "b8": not encrypted with sops: there are no sops metadata in it
 template "bad": secrets "a2", "a4" could not be decrypted
@@ -154,7 +154,7 @@ func TestDiagnose(t *testing.T) {
 		return "to let this host decrypt it, add \"" + converted + "\" to the age recipients of " + path + " in .sops.yaml and run: sops updatekeys " + path
 	}
 	want := good + `: can be decrypted
-  secret "missing": key "x": there is no "x"
+  secret "missing": key "x": there is no "x" (it has: a)
   encrypted for:
     ` + other + `: no key of this host fits
     ` + converted + `: opened with ` + ssh + `
@@ -180,7 +180,7 @@ func TestDiagnose(t *testing.T) {
 keys of this host:
   ` + ssh + `: ssh-ed25519 key of ` + converted + `, ` + own + `
 skipped:
-  ` + passphrase + `: the key has a passphrase
+  ` + passphrase + `: the key has a passphrase; name a key without one, or take it away: ssh-keygen -p -N '' -f ` + passphrase + `
   /no/such/key: does not exist
 `
 	if text.String() != want {

@@ -155,7 +155,7 @@ func TestInputs_faults(t *testing.T) {
 		},
 		Templates: []manifest.Text{{Name: "t", File: "/no/such/template"}},
 	}
-	want := `secret "s": ` + path + `: key "nowhere": there is no "nowhere"
+	want := `secret "s": ` + path + `: key "nowhere": there is no "nowhere" (it has: a)
 read /no/such/file for secrets "u", "w": no such file or directory
 read ` + path + ` for secret "x": not JSON, or its sops metadata are malformed; its format is "yaml", not "json"
 template "t": read /no/such/template: no such file or directory`

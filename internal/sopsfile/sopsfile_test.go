@@ -185,22 +185,22 @@ func TestValue(t *testing.T) {
 func TestValue_faults(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ file, key, want string }{
-		{"secrets.yaml", "nowhere", `key "nowhere": there is no "nowhere"`},
+		{"secrets.yaml", "nowhere", `key "nowhere": there is no "nowhere" (it has: no, nothing, number, negative, password, empty, unicode, multi, 11 more)`},
 		{"secrets.yaml", "password/x", `key "password/x": "password" is a string, not a map`},
 		{"secrets.yaml", "number/x", `key "number/x": "number" is a number, not a map`},
 		{"secrets.yaml", "yes/x", `key "yes/x": "yes" is a boolean, not a map`},
 		{"secrets.yaml", "nothing/x", `key "nothing/x": "nothing" is null, not a map`},
-		{"secrets.yaml", "map/inner/none", `key "map/inner/none": there is no "map/inner/none"`},
-		{"secrets.yaml", "map/with", `key "map/with": there is no "map/with"`},
+		{"secrets.yaml", "map/inner/none", `key "map/inner/none": there is no "map/inner/none" (it has: key)`},
+		{"secrets.yaml", "map/with", `key "map/with": there is no "map/with" (it has: with/slash, with.dot, inner)`},
 		{"secrets.yaml", "list/9", `key "list/9": "list" is a list of 4, counted from 0`},
 		{"secrets.yaml", "list/x", `key "list/x": "list" is a list, whose elements are chosen by number, not by "x"`},
 		{"secrets.yaml", "list/-1", `key "list/-1": "list" is a list, whose elements are chosen by number, not by "-1"`},
 		{"secrets.yaml", "list/01", `key "list/01": "list" is a list, whose elements are chosen by number, not by "01"`},
-		{"secrets.yaml", "sops", `key "sops": there is no "sops"`},
-		{"secrets.yaml", "/password", `key "/password": there is no ""`},
-		{"secrets.env", "password", `key "password": there is no "password"`},
-		{"secrets.env", "sops_mac", `key "sops_mac": there is no "sops_mac"`},
-		{"secrets.ini", "password", `key "password": there is no "password"`},
+		{"secrets.yaml", "sops", `key "sops": there is no "sops" (it has: password, empty, unicode, multi, folded, number, negative, float, 11 more)`},
+		{"secrets.yaml", "/password", `key "/password": there is no "" (it has: password, empty, unicode, multi, folded, number, negative, float, 11 more)`},
+		{"secrets.env", "password", `key "password": there is no "password" (it has: PASSWORD, EMPTY, MULTI, QUOTED, EQ)`},
+		{"secrets.env", "sops_mac", `key "sops_mac": there is no "sops_mac" (it has: PASSWORD, EMPTY, MULTI, QUOTED, EQ)`},
+		{"secrets.ini", "password", `key "password": there is no "password" (it has: DEFAULT, database, other)`},
 		{"secrets.ini", "database/password/x", `key "database/password/x": "database/password" is a string, not a map`},
 	} {
 		t.Run(c.file+" "+c.key, func(t *testing.T) {

@@ -123,7 +123,8 @@ func (x index) walk(v any, at, elements []string) ([]string, any, *lookupError) 
 			}
 		}
 		if deepest == nil {
-			deepest = &lookupError{at, "there is no " + quoted(append(slices.Clone(at), elements[0]))}
+			wanted := quoted(append(slices.Clone(at), elements[0]))
+			deepest = &lookupError{at, "there is no " + wanted + others(v, elements[0])}
 		}
 		return nil, nil, deepest
 	case []any:
@@ -138,6 +139,32 @@ func (x index) walk(v any, at, elements []string) ([]string, any, *lookupError) 
 		return x.walk(items[i], append(slices.Clone(at), elements[0]), elements[1:])
 	}
 	return nil, nil, &lookupError{at, fmt.Sprintf("%s is %s, not a map", quoted(at), kind(v))}
+}
+
+// others names the values that are in a map in place of the wanted one, most alike first: nearly
+// always the name is a mistyped one of them. Names of values are not secret in sops.
+func others(branch sops.TreeBranch, wanted string) string {
+	var names []string
+	for _, item := range branch {
+		if name, ok := item.Key.(string); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	alike := func(name string) (n int) {
+		for n < min(len(name), len(wanted)) && name[n] == wanted[n] {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return alike(b) - alike(a) })
+	const most = 8
+	if more := len(names) - most; more > 0 {
+		names = append(names[:most], fmt.Sprintf("%d more", more))
+	}
+	return " (it has: " + strings.Join(names, ", ") + ")"
 }
 
 func quoted(path []string) string { return strconv.Quote(strings.Join(path, "/")) }
