@@ -118,7 +118,10 @@ var values = map[string]string{"g1": "first", "g2": "second", "g3": "third"}
 // check wants every entry's initrd to be there, with the secrets of its own system or none. all wants them to have theirs.
 func (m moments) check(when string, all bool) {
 	m.Helper()
-	status, err := bootloader.Look(m.Context(), []string{m.path("boot")}, m.path("efivars"), initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}})
+	status, err := bootloader.Look(m.Context(), bootloader.LookOptions{
+		Boots: []string{m.path("boot")}, Variables: m.path("efivars"),
+		Hook: initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}},
+	})
 	if err != nil {
 		m.Fatalf("%s: %v", when, err)
 	}
@@ -131,7 +134,7 @@ func (m moments) check(when string, all bool) {
 			m.Errorf("%s: entry %q: %v", when, e.Title, err)
 			continue
 		}
-		if e.State != initrdsecrets.Whole && (all || e.State != initrdsecrets.Missing) {
+		if e.State != bootloader.Whole && (all || e.State != bootloader.NoSecrets) {
 			m.Errorf("%s: entry %q is %s", when, e.Title, e.State)
 		}
 		for system, value := range values {

@@ -13,6 +13,8 @@ func extlinux() loader {
 		files: []string{"extlinux/extlinux.conf"},
 		read: lines(func(p *parser, n int, word, rest, _ string) {
 			switch strings.ToLower(word) {
+			case "default":
+				p.menu.preferred = rest
 			case "label":
 				p.begin(rest)
 			case "append":
@@ -23,6 +25,7 @@ func extlinux() loader {
 				}
 			}
 		}),
+		chosen: chosenTitle,
 		// The stock installer names files relative to the menu.
 		name: func(_ *Menu, file, initrd string) string {
 			rel, err := filepath.Rel(filepath.Dir(file), initrd)

@@ -23,6 +23,8 @@ func lanzaboote() loader {
 		nothing: installsItself,
 		files:   []string{"EFI/Linux/*.efi"},
 		read:    readImage,
+		chosen:  chosenFile,
+		repair:  "remove its stub below EFI/Linux, then " + Repair,
 	}
 }
 

@@ -21,12 +21,16 @@ import (
 // while the sum in the menu is that of the first copy.
 func limine() loader {
 	return loader{
-		kind:  Limine,
-		form:  "limine/limine.conf",
-		files: []string{"limine/limine.conf"},
+		kind:   Limine,
+		form:   "limine/limine.conf",
+		files:  []string{"limine/limine.conf"},
+		chosen: chosenNumber,
 		read: lines(func(p *parser, n int, word, rest, line string) {
 			switch {
+			case word == "default_entry:":
+				p.menu.preferred = rest
 			case strings.HasPrefix(word, "/"):
+				p.number = max(p.number, 1) // limine counts from 1
 				p.begin(strings.TrimLeft(strings.TrimSpace(line), "/+"))
 			case word == "cmdline:":
 				p.options(rest)

@@ -48,6 +48,10 @@ type loader struct {
 	read func(m *Menu, file string, f *os.File) ([]Entry, error)
 	// firmware adds entries that are not in files but in the variables of the firmware.
 	firmware func(m *Menu, variables string) error
+	// chosen marks the entry that is booted by default, where the menu tells.
+	chosen func(m *Menu)
+	// repair says how to give an entry its secrets again; "" is [Repair].
+	repair string
 	// protocol says that the installer writes the menu for us, so that every entry is its own.
 	protocol bool
 	// name is how a file of the menu names an initrd, both given below the boot directory.
@@ -60,6 +64,9 @@ type loader struct {
 	// finish adds what the entries lack that the installer wrote.
 	finish func(ctx context.Context, r *run, menu *Menu) error
 }
+
+// Repair is the command that repairs entries of most loaders.
+const Repair = "nixos-rebuild boot"
 
 // rowOf is the row of a kind; one without files or name where the kind is not known.
 func rowOf(kind Kind) loader {

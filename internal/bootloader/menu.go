@@ -18,12 +18,15 @@ type Entry struct {
 	Initrds  []string // its initrds on this host, in the order in which they are loaded
 	// Embedded says that the initrd is inside a unified kernel image, which Initrds then names.
 	Embedded bool
+	// Default says that it is booted when nobody chooses, as far as the menu tells.
+	Default bool
 	// InPlace says that the file has a fixed name, and that no other system loads it.
 	InPlace bool
 
 	// file, below the boot directory, names the initrd, alone in this line; see unchangeable.
-	file string
-	line int
+	file   string
+	line   int
+	number int // of the entry among all that the menu lists
 	// variable says that file is a variable of the firmware.
 	variable bool
 }
@@ -40,8 +43,9 @@ type Menu struct {
 	Entries []Entry
 	Odd     []Odd
 
-	dir     *Dir
-	foreign []string // files that entries of other systems load
+	dir       *Dir
+	preferred string   // what the menu says of its default
+	foreign   []string // files that entries of other systems load
 }
 
 // Read reads the menu of one kind. The error is fs.ErrNotExist when there is none of that kind. A
@@ -69,6 +73,9 @@ func Read(kind Kind, d *Dir) (*Menu, error) {
 	}
 	if len(seen.names) == 0 && len(m.Odd) == 0 {
 		return nil, &fs.PathError{Op: "find a menu of " + string(kind), Path: d.path, Err: fs.ErrNotExist}
+	}
+	if l.chosen != nil {
+		l.chosen(m)
 	}
 	return m, nil
 }

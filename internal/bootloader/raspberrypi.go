@@ -25,6 +25,21 @@ func raspberryPi() loader {
 directories or records of generations`,
 		files: []string{"cmdline.txt", "*/*/cmdline.txt", "old/*" + systemSuffix, "nixos-kernels/*" + systemSuffix},
 		read:  readRaspberryPi,
+		chosen: func(m *Menu) {
+			prefix := ""
+			if f, err := m.dir.open("config.txt"); err == nil {
+				text, _ := readText(f) // without it, the firmware has no prefix either
+				for line := range strings.SplitSeq(text, "\n") {
+					if value, ok := strings.CutPrefix(strings.TrimSpace(line), "os_prefix="); ok {
+						prefix = value
+					}
+				}
+				_ = f.Close() // only read from
+			}
+			for i, e := range m.Entries {
+				m.Entries[i].Default = e.InPlace && path.Clean(path.Join(prefix, ".")) == path.Dir(e.file)
+			}
+		},
 		// Records name files of this host.
 		name:   func(m *Menu, _, initrd string) string { return path.Join(m.dir.abs, initrd) },
 		rename: lastWord,

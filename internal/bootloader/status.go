@@ -6,46 +6,68 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 
+	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
-// States of entries beyond those of images.
+// State says what a boot entry would find of its secrets.
+type State string
+
+// The states of entries.
 const (
-	// NotWanted is the state of an entry whose system has no initrd secrets.
-	NotWanted initrdsecrets.State = "not wanted"
-	// Gone is the state of an entry whose system is not in the store any more.
-	Gone initrdsecrets.State = "gone"
+	Whole      State = "whole"           // the secrets of its own system, complete
+	Stale      State = "stale"           // complete, but made of other inputs than its system has now
+	Damaged    State = "damaged"         // the secrets were changed or cut
+	Unknown    State = "unknown version" // made by a newer program
+	Extra      State = "extra"           // has secrets that its system no longer needs
+	NoneNeeded State = "none needed"     // its system has no initrd secrets
+	NoFile     State = "no file"         // the initrd is not there
+	CutShort   State = "cut short"       // the initrd is shorter than it was without secrets
+	NoSecrets  State = "no secrets"      // the initrd has no secrets of ours
+	OtherBase  State = "other base"      // the initrd is not the one of its system (deep only)
+	Gone       State = "gone"            // its system is not in the store any more
 )
+
+// States are all states.
+func States() []State {
+	return []State{
+		Whole, Stale, Damaged, Unknown, Extra, NoneNeeded, NoFile, CutShort, NoSecrets, OtherBase, Gone,
+	}
+}
 
 // EntryStatus is what an installed loader would boot, and with which secrets.
 type EntryStatus struct {
+	Boot   string `json:"boot"`
 	Loader Kind   `json:"loader"`
 	Title  string `json:"title"`
-	System string `json:"system"`
+	// Default says that it boots when nobody chooses, as far as the menu tells.
+	Default bool   `json:"default"`
+	System  string `json:"system"`
 	// Image is the initrd that has the secrets, or the last one where none has.
-	Image string              `json:"image"`
-	State initrdsecrets.State `json:"state"`
+	Image string `json:"image"`
+	State State  `json:"state"`
+	// Lacks says that the system needs secrets and would not find its own.
+	Lacks bool `json:"lacks"`
 	// Compared says that the secrets were compared with the system's manifest; without it only
 	// their wholeness is known.
 	Compared bool `json:"compared"`
-	// Problem says why they could not be compared.
-	Problem string `json:"problem,omitempty"`
 	// Readable says that other users of the host can read the image.
 	Readable bool `json:"readable"`
-	// Lacks says that the system needs secrets and would not find its own.
-	Lacks bool `json:"lacks"`
+	// Embedded says that the initrd is inside a unified kernel image, which nothing can be added
+	// to.
+	Embedded bool `json:"embedded"`
+	// Problem says why something could not be compared.
+	Problem string `json:"problem"`
 }
 
-// Status is what is installed.
-type Status struct {
-	Entries []EntryStatus `json:"entries"`
-	// Odd are files of menus, and entries, that could not be read.
-	Odd []OddFile `json:"odd"`
-	// Leftovers are files with secrets that no entry loads.
-	Leftovers []string `json:"leftovers"`
+// Repair says how to give the entry its secrets again.
+func (e EntryStatus) Repair() string {
+	if r := rowOf(e.Loader).repair; r != "" {
+		return r
+	}
+	return Repair
 }
 
 // OddFile is something that could not be read, and why.
@@ -60,17 +82,60 @@ func oddFile(name string, err error) OddFile {
 	return OddFile{name, err.Error(), errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoRegular)}
 }
 
-// Lacks says whether anything that can be booted lacks its secrets, or may do so.
-func (s *Status) Lacks() bool {
-	return slices.ContainsFunc(s.Odd, func(o OddFile) bool { return !o.nothing }) || slices.ContainsFunc(s.Entries, func(e EntryStatus) bool { return e.Lacks })
+// Status is what is installed.
+type Status struct {
+	Version int `json:"version"` // 1
+	// OK says that nothing that can be booted lacks its secrets.
+	OK      bool          `json:"ok"`
+	Entries []EntryStatus `json:"entries"`
+	// Unreadable are files of menus, and entries, that could not be read.
+	Unreadable []OddFile `json:"unreadable"`
+	// Leftovers are files with secrets that no entry loads.
+	Leftovers []string `json:"leftovers"`
+	// Temporary are files of runs that were killed.
+	Temporary []string `json:"temporary"`
+	// Removed are those of both that were removed.
+	Removed []string `json:"removed"`
+	// Next is what the firmware starts next, where it tells; "" elsewhere.
+	Next string `json:"next"`
+	// Error says why there is nothing else.
+	Error string `json:"error,omitempty"`
+}
+
+// newStatus is empty, with lists that are not null.
+func newStatus() *Status {
+	return &Status{
+		Version: 1, Entries: []EntryStatus{}, Unreadable: []OddFile{}, Leftovers: []string{},
+		Temporary: []string{}, Removed: []string{},
+	}
+}
+
+// Failed is the status of a check that failed.
+func Failed(err error) *Status {
+	s := newStatus()
+	s.Error = err.Error()
+	return s
+}
+
+// LookOptions say what is looked at.
+type LookOptions struct {
+	// Boots are the boot directories.
+	Boots []string
+	// Variables is where those of the firmware are, which can start a kernel of the first
+	// directory.
+	Variables string
+	// Deep compares every image with the initrd of its system as well.
+	Deep bool
+	Hook initrdsecrets.Options
 }
 
 // Look reads the menus of all loaders in boot directories and compares the images of their entries
-// with the systems' manifests. It needs no key. variables is where those of the firmware are,
-// which can start a kernel of the first boot directory.
-func Look(ctx context.Context, boots []string, variables string, o initrdsecrets.Options) (*Status, error) {
-	s := &Status{Entries: []EntryStatus{}, Odd: []OddFile{}, Leftovers: []string{}}
-	for n, boot := range boots {
+// with the systems' manifests. It needs no key. Where there is no entry at all, it says what it
+// looked for.
+func Look(ctx context.Context, o LookOptions) (*Status, error) {
+	s := newStatus()
+	for n, boot := range o.Boots {
+		variables := o.Variables
 		if n > 0 {
 			variables = ""
 		}
@@ -78,20 +143,63 @@ func Look(ctx context.Context, boots []string, variables string, o initrdsecrets
 			return nil, err
 		}
 	}
-	slices.Sort(s.Leftovers)
-	s.Leftovers = slices.Compact(s.Leftovers)
+	for _, list := range []*[]string{&s.Leftovers, &s.Temporary} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	if variable, description := nextOf(o.Variables); variable != "" {
+		s.Next = fmt.Sprintf("%.8s (%s)", variable, description)
+	}
+	bad := func(o OddFile) bool { return !o.nothing }
+	lacks := func(e EntryStatus) bool { return e.Lacks }
+	s.OK = !slices.ContainsFunc(s.Unreadable, bad) && !slices.ContainsFunc(s.Entries, lacks)
 	return s, nil
 }
 
-func (s *Status) look(ctx context.Context, boot, variables string, o initrdsecrets.Options) error {
+// look adds what one boot directory has.
+func (s *Status) look(ctx context.Context, boot, variables string, o LookOptions) error {
 	d, err := OpenDir(boot)
+	if err != nil {
+		return cli.WithHint(err, mounted)
+	}
+	defer func() { _ = d.Close() }() // only read from
+	menus, err := menusOf(d, variables)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = d.Close() }() // only read from
+	found := false
+	scan := newScan(d)
+	for _, m := range menus {
+		for _, e := range m.Entries {
+			status, err := look(ctx, m, e, o)
+			status.Boot = boot
+			if err != nil {
+				s.Unreadable = append(s.Unreadable, oddFile(fmt.Sprintf("entry %q of %s", e.Title, m.Kind), err))
+			} else {
+				s.Entries = append(s.Entries, status)
+			}
+			scan.add(e)
+			found = true
+		}
+		scan.foreign(m)
+		for _, odd := range m.Odd {
+			s.Unreadable = append(s.Unreadable, oddFile(odd.File, odd.Err))
+			found = true
+		}
+	}
+	if !found {
+		return nothingFound(d)
+	}
+	leftovers, temporary := scan.files(ctx)
+	s.Leftovers, s.Temporary = append(s.Leftovers, leftovers...), append(s.Temporary, temporary...)
+	return nil
+}
+
+// menusOf reads all menus of a boot directory, and with variables those of the firmware.
+func menusOf(d *Dir, variables string) ([]*Menu, error) {
 	menus, err := Find(d)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, l := range table() {
 		if l.firmware == nil || variables == "" {
@@ -99,54 +207,46 @@ func (s *Status) look(ctx context.Context, boot, variables string, o initrdsecre
 		}
 		m := &Menu{Kind: l.kind, dir: d}
 		if err := l.firmware(m, variables); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return err
+			return nil, err
 		}
 		menus = append(menus, m)
 	}
-	used, dirs := newFiles(), map[string]bool{ownName: true}
-	for _, m := range menus {
-		for _, e := range m.Entries {
-			status, err := look(ctx, m, e, o)
-			if err != nil {
-				s.Odd = append(s.Odd, oddFile(fmt.Sprintf("entry %q of %s", e.Title, m.Kind), err))
-			} else {
-				s.Entries = append(s.Entries, status)
-			}
-			for _, i := range e.Initrds {
-				used.add(i)
-				if rel, ok := d.below(i); ok {
-					dirs[path.Dir(rel)] = true
-				}
-			}
-		}
-		for _, i := range m.foreign {
-			used.add(i)
-		}
-		for _, odd := range m.Odd {
-			s.Odd = append(s.Odd, oddFile(odd.File, odd.Err))
-		}
-	}
-	for dir := range dirs {
-		found, err := d.leftovers(ctx, dir, used)
-		if err != nil {
-			return err
-		}
-		s.Leftovers = append(s.Leftovers, found...)
-	}
-	return nil
+	return menus, nil
 }
 
-func look(ctx context.Context, m *Menu, e Entry, o initrdsecrets.Options) (EntryStatus, error) {
+const mounted = "is the boot partition mounted, and is --boot right?"
+
+// nothingFound says what was looked for.
+func nothingFound(d *Dir) error {
+	hints := []string{mounted, "looked for:"}
+	for _, l := range table() {
+		for _, pattern := range l.files {
+			hints[1] += " " + pattern
+		}
+	}
+	what := "has no boot entry of NixOS"
+	if files, err := d.list("."); err == nil && len(files) == 0 {
+		what = "is empty"
+	}
+	return cli.WithHint(fmt.Errorf("boot directory %s: %s", d.path, what), hints...)
+}
+
+// look compares one entry with its system.
+func look(ctx context.Context, m *Menu, e Entry, o LookOptions) (EntryStatus, error) {
 	system := Open(e.Toplevel)
-	s := EntryStatus{Loader: m.Kind, Title: e.Title, System: system.Toplevel, State: initrdsecrets.Missing, Compared: system.Manifest != ""}
-	wanted := system.Appender != ""
+	s := EntryStatus{
+		Loader: m.Kind, Title: e.Title, Default: e.Default, System: system.Toplevel, State: NoFile,
+		Compared: system.Manifest != "", Embedded: e.Embedded,
+	}
+	wanted := system.Appender != "" && !wantsNone(system)
+	pristine, _ := os.Stat(system.initrd())
 	for _, image := range slices.Backward(e.Initrds) {
 		if s.Image == "" {
 			s.Image = image
 		}
 		info, err := os.Stat(image)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // a file that is not there has no secrets
+			continue
 		}
 		if err == nil && !info.Mode().IsRegular() {
 			err = &fs.PathError{Op: "open", Path: image, Err: errNoRegular}
@@ -154,80 +254,89 @@ func look(ctx context.Context, m *Menu, e Entry, o initrdsecrets.Options) (Entry
 		if err != nil {
 			return s, err
 		}
-		state, wants, err := verify(ctx, system.Manifest, image, e.Embedded, o)
-		if err != nil { // the manifest cannot be compared with: a file of the host that it names is gone, for example
-			s.Problem, s.Compared = err.Error(), false
-			if state, wants, err = verify(ctx, "", image, e.Embedded, o); err != nil {
-				return s, err
-			}
-		}
-		wanted = wanted && wants
-		if state != initrdsecrets.Missing {
-			s.Image, s.State = image, state
-			break
-		}
-	}
-	if s.Image != "" {
-		readable, err := initrdsecrets.ReadableByOthers(s.Image)
+		state, err := s.compare(ctx, system, image, o.Hook)
 		if err != nil {
 			return s, err
 		}
-		s.Readable = readable && s.State != initrdsecrets.Missing
+		if state == NoSecrets && len(e.Initrds) == 1 && pristine != nil && info.Size() < pristine.Size() {
+			state = CutShort
+		}
+		if s.State == NoFile || state != NoSecrets {
+			s.State = state
+		}
+		if state != NoSecrets {
+			s.Image = image
+			break
+		}
+	}
+	return s, s.judge(ctx, system, e, wanted, o.Deep)
+}
+
+// judge decides what the state means.
+func (s *EntryStatus) judge(ctx context.Context, system System, e Entry, wanted, deep bool) error {
+	if s.State != NoFile {
+		readable, err := initrdsecrets.ReadableByOthers(s.Image)
+		if err != nil {
+			return err
+		}
+		s.Readable = readable && s.State != NoSecrets && s.State != CutShort
 	}
 	switch {
 	case system.Gone():
-		s.State, s.Lacks = Gone, false
-	case !wanted && s.State == initrdsecrets.Missing:
-		s.State = NotWanted
+		s.State = Gone
+		return nil
+	case !wanted && s.State == NoSecrets:
+		s.State = NoneNeeded
 	default:
-		s.Lacks = !s.State.Fine(wanted)
+		s.Lacks = s.State != Whole
 	}
-	return s, nil
+	if deep && !s.Lacks {
+		same, err := sameBase(ctx, system, e)
+		if err != nil {
+			s.Problem = err.Error()
+		}
+		if !same {
+			s.State, s.Lacks = OtherBase, true
+		}
+	}
+	return nil
 }
 
-func verify(ctx context.Context, manifest, image string, embedded bool, o initrdsecrets.Options) (initrdsecrets.State, bool, error) {
+// compare says what one image has of the secrets of a system.
+func (s *EntryStatus) compare(ctx context.Context, system System, image string, o initrdsecrets.Options) (State, error) {
+	state, err := verify(ctx, system.Manifest, image, s.Embedded, o)
+	if err != nil { // a file of the host that the manifest names is gone, for example
+		s.Problem, s.Compared = err.Error(), false
+		if state, err = verify(ctx, "", image, s.Embedded, o); err != nil {
+			return "", err
+		}
+	}
+	switch state {
+	case initrdsecrets.Whole:
+		return Whole, nil
+	case initrdsecrets.Stale:
+		return Stale, nil
+	case initrdsecrets.Surplus:
+		return Extra, nil
+	case initrdsecrets.Unknown:
+		return Unknown, nil
+	case initrdsecrets.Damaged:
+		return Damaged, nil
+	case initrdsecrets.Missing:
+	}
+	return NoSecrets, nil
+}
+
+func verify(ctx context.Context, manifest, image string, embedded bool, o initrdsecrets.Options) (initrdsecrets.State, error) {
 	if !embedded {
-		return initrdsecrets.Verify(ctx, manifest, image, o)
+		state, _, err := initrdsecrets.Verify(ctx, manifest, image, o)
+		return state, err
 	}
 	r, size, closer, err := EmbeddedInitrd(image)
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
 	defer func() { _ = closer.Close() }() // only read from
-	return initrdsecrets.VerifyReader(ctx, manifest, r, size, o)
-}
-
-// leftovers are the files of a directory that end in a segment of ours and that nothing loads. A
-// directory that is reached through a link is not looked into: what is found may be removed.
-func (d *Dir) leftovers(ctx context.Context, dir string, used *files) ([]string, error) {
-	found := []string{}
-	files, err := d.readDir(dir)
-	if err != nil {
-		return nil, nil //nolint:nilerr // a link, or no directory: nothing of ours
-	}
-	for _, f := range files {
-		name := d.host(path.Join(dir, f.Name()))
-		// limine loads a second copy, and its installer keeps the first.
-		second := d.host(path.Join(dir, path.Base(dir)+"-"+f.Name()))
-		if !f.Type().IsRegular() || used.has(name) || used.has(second) {
-			continue
-		}
-		if _, err := initrdsecrets.Find(ctx, name); err == nil {
-			found = append(found, name)
-		}
-	}
-	return found, nil
-}
-
-// Clean removes leftovers. What cannot be removed is reported, joined; the rest is gone.
-func (s *Status) Clean() error {
-	var faults []error
-	kept := []string{}
-	for _, name := range s.Leftovers {
-		if err := os.Remove(name); err != nil {
-			faults, kept = append(faults, err), append(kept, name)
-		}
-	}
-	s.Leftovers = kept
-	return errors.Join(faults...)
+	state, _, err := initrdsecrets.VerifyReader(ctx, manifest, r, size, o)
+	return state, err
 }

@@ -29,6 +29,7 @@ func systemdBoot() loader {
 				}
 			}
 		}),
+		chosen: chosenFile,
 		name:   fromTop,
 		rename: lastWord,
 		finish: ownImages,

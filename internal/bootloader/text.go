@@ -34,6 +34,7 @@ type parser struct {
 	file    string
 	entries []Entry
 	current *Entry
+	number  int // of entries, somebody else's included
 }
 
 // lines makes a reader of menus from what a loader does with a line: its number, its first word,
@@ -70,7 +71,8 @@ func (p *parser) begin(title string) {
 // open begins an entry, if none is open.
 func (p *parser) open() {
 	if p.current == nil {
-		p.current = &Entry{file: p.file, line: unchangeable}
+		p.current = &Entry{file: p.file, line: unchangeable, number: p.number}
+		p.number++
 	}
 }
 

@@ -45,6 +45,7 @@ func (m *Menu) addVariables(dir string) error {
 	if err != nil {
 		return err
 	}
+	next, _ := nextOf(dir)
 	for _, file := range found {
 		data, err := readVariable(file)
 		if err != nil {
@@ -56,6 +57,7 @@ func (m *Menu) addVariables(dir string) error {
 			continue // the firmware's own, or of a form that is nobody's but its maker's
 		}
 		e := Entry{Title: o.description, file: file, line: unchangeable, variable: true}
+		e.Default = filepath.Base(file) == next
 		parameters := text(o.parameters)
 		for _, p := range initrdParameter().FindAllStringSubmatch(parameters, -1) {
 			e.Initrds = append(e.Initrds, m.host("", p[2]))
@@ -72,6 +74,28 @@ func (m *Menu) addVariables(dir string) error {
 		m.Entries = append(m.Entries, e)
 	}
 	return nil
+}
+
+const firmwareGUID = "-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+
+// nextOf is the name of the variable with the entry that the firmware starts next, and what it
+// calls it; "" where that cannot be told.
+func nextOf(dir string) (variable, description string) {
+	for _, list := range []string{"BootNext", "BootOrder"} {
+		data, err := readVariable(filepath.Join(dir, list+firmwareGUID))
+		const attributes = 4
+		if err != nil || len(data) < attributes+2 {
+			continue
+		}
+		variable = fmt.Sprintf("Boot%04X%s", binary.LittleEndian.Uint16(data[attributes:]), firmwareGUID)
+		if data, err = readVariable(filepath.Join(dir, variable)); err == nil {
+			if o, err := parseLoadOption(data); err == nil {
+				description = o.description
+			}
+		}
+		return variable, description
+	}
+	return "", ""
 }
 
 // maxVariableBytes bounds a variable; firmware has less room for all of them together.
