@@ -1,12 +1,7 @@
 # Installation at activation: whether by scripts or by units, and the scripts. The units are in
 # units.nix.
 { environment, ... }:
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ config, lib, ... }:
 
 let
   inherit (lib) mkIf mkOption types;
@@ -25,18 +20,6 @@ let
 
   # People order their own scripts by these names. NixOS does not warn about an empty script.
   nothing = lib.stringAfter [ ] "";
-
-  keyFile = lib.escapeShellArg cfg.age.keyFile;
-  generateKey = ''
-    if [[ ! -f ${keyFile} ]]; then
-      echo generating machine-specific age key...
-      mkdir -p "$(dirname ${keyFile})"
-      # Under another name first, so that neither a crash nor a full disk leaves half of a key.
-      # age-keygen makes the file with mode 0600.
-      rm -f ${keyFile}.new
-      ${pkgs.age}/bin/age-keygen -o ${keyFile}.new && sync ${keyFile}.new && mv ${keyFile}.new ${keyFile}
-    fi
-  '';
 in
 {
   options.sops.activation = mkOption {
@@ -56,7 +39,6 @@ in
       usersByUnit =
         wanted cfg.manifest.users
         && (config.systemd.sysusers.enable or false || config.services.userborn.enable or false);
-      inherit generateKey;
     };
 
     system.activationScripts = {
@@ -90,9 +72,8 @@ in
         deps = [ "setupSecretsForUsers" ];
       };
 
-      # It exists in every mode: people order their own scripts by it. The units make the key once
-      # more, when the file systems of the running system are mounted.
-      generate-age-key = mkIf cfg.age.generateKey (lib.stringAfter [ ] generateKey);
+      # The program creates the key.
+      generate-age-key = mkIf cfg.age.generateKey nothing;
     };
   };
 }

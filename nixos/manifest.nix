@@ -101,6 +101,7 @@ let
         symlinkPath = directory;
         inherit (cfg) keepGenerations useTmpfs;
         userMode = false;
+        generateAgeKey = cfg.age.generateKey;
         logging = lib.genAttrs [ "keyImport" "secretChanges" ] (what: builtins.elem what cfg.log);
       };
     };

@@ -227,9 +227,9 @@ in
         type = types.bool;
         default = false;
         description = ''
-          Whether {option}`sops.age.keyFile` is made when it does not exist. It is made at
-          activation, so a secret that is needed in the initrd cannot be decrypted with it at the
-          first switch.
+          Whether {option}`sops.age.keyFile` is created when it does not exist; its recipient is
+          printed once. It is created at activation, so a secret that is needed in the initrd cannot
+          be decrypted with it at the first switch.
         '';
       };
 

@@ -28,7 +28,6 @@ let
       SOPS_RESTART_UNITS_VIA_SYSTEMCTL = "1";
     };
     path = cfg.age.plugins;
-    preStart = mkIf cfg.age.generateKey cfg.activation.generateKey;
     unitConfig = {
       # It runs before basic.target, which default dependencies would wait for.
       DefaultDependencies = "no";

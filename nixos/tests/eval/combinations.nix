@@ -1,5 +1,6 @@
-# Features in all pairs and in a sample of triples: whatever is combined evaluates, with every field of it forced. What is wrong
-# with a combination may be an assertion; nothing may be an error of Nix. A failure names its combination.
+# Features in all pairs and in a sample of triples: whatever is combined evaluates, with every field
+# of it forced. What is wrong with a combination may be an assertion; nothing may be an error of
+# Nix. A failure names its combination.
 #
 #   nix-instantiate --eval --strict combinations.nix --arg libPath /path/to/nixpkgs/lib
 {

@@ -166,6 +166,7 @@ in
       ageSshKeyPaths = [ "/etc/ssh/ssh_host_ed25519_key" ];
       useTmpfs = false;
       userMode = false;
+      generateAgeKey = false;
       logging = {
         keyImport = true;
         secretChanges = true;
