@@ -127,6 +127,7 @@ let
   checkInitrd =
     "${cfg.initrd.validationPackage}/bin/sops-initrd check"
     + lib.optionalString (!cfg.validateSopsFiles) " --manifest-only"
+    + lib.optionalString cfg.initrd.allowLooseKeys " --allow-loose-keys"
     + lib.concatMapStrings (key: " --recipient ${lib.escapeShellArg key}") (
       lib.optionals cfg.validateSopsFiles cfg.hostRecipients
     );

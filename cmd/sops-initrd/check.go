@@ -51,6 +51,7 @@ sops file has to be encrypted for one of the keys given, so that a host that cou
 	}
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&o.ManifestOnly, "manifest-only", false, "do not look at the sops files")
+	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
 	c.Flags().StringArrayVar(&hosts, "recipient", nil,
 		"`key` of the host that every sops file has to be encrypted for: an age recipient, "+
 			"a public SSH key, a line of known_hosts, an OpenPGP fingerprint, or a file with SSH keys; one of several is enough")

@@ -2,7 +2,10 @@ package initrdsecrets
 
 import (
 	"errors"
+	"io/fs"
+	"slices"
 
+	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/recipient"
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
@@ -12,6 +15,8 @@ import (
 type CheckOptions struct {
 	// ManifestOnly leaves the sops files alone: they may not be there yet.
 	ManifestOnly bool
+	// AllowLooseKeys accepts SSH private keys that sshd does not load.
+	AllowLooseKeys bool
 	// Hosts are public keys of which every sops file has to be encrypted for at least one; none asks
 	// for nothing.
 	Hosts []recipient.Key
@@ -26,12 +31,40 @@ func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
 	}
 	// All secrets of the list, also those that no entry uses yet: a fault in them is better found now.
 	all := everything(m)
+	level := resolve.CheckSopsFile
 	if o.ManifestOnly {
-		return m, resolve.Check(all, resolve.CheckManifest)
+		level = resolve.CheckManifest
 	}
-	err = resolve.Check(all, resolve.CheckSopsFile)
+	faults := append(split(resolve.Check(all, level)), split(checkEntries(m, o))...)
 	if len(o.Hosts) > 0 {
-		err = errors.Join(append(split(err), split(resolve.CheckRecipients(all, o.Hosts))...)...)
+		faults = append(faults, split(resolve.CheckRecipients(all, o.Hosts))...)
 	}
-	return m, err
+	return m, errors.Join(faults...)
+}
+
+// checkEntries makes the segment of a manifest without its values, so that a build refuses what a run
+// would refuse. A source may be a directory, below which there is room for other entries.
+func checkEntries(m *manifest.Initrd, o CheckOptions) error {
+	var all, known, unknown []initrd.Entry
+	for _, e := range m.Entries {
+		entry := valueEntry(e, resolve.Value{})
+		switch {
+		case e.Source != "":
+			entry.Mode = fs.ModeDir | 0o755
+		case e.Template != "":
+			part := everything(m).Only(nil, map[string]bool{e.Template: true})
+			if len(part.Secrets) == 0 && len(part.Templates) == 1 && part.Templates[0].File == "" {
+				entry.Data = []byte(part.Templates[0].Content)
+				known = append(known, entry)
+				break
+			}
+			fallthrough
+		default:
+			unknown = append(unknown, entry)
+		}
+		all = append(all, entry)
+	}
+	_, err := initrd.NewSegment(all, initrd.Digest{}, stageOne())
+	j := &job{manifest: m, Options: Options{AllowLooseKeys: o.AllowLooseKeys}}
+	return errors.Join(slices.Concat(split(err), split(j.checkKeys(known, true)), split(j.checkKeys(unknown, false)))...)
 }

@@ -73,8 +73,8 @@ func hostKeyFault(data []byte) (mended []byte, fault string) {
 // checkKeys refuses SSH private keys that sshd would not load: then a machine would wait for its
 // passphrase with nobody able to log in. A missing line feed at the end is added, with a note. Where
 // a mode is not the manifest's but that of a file on this host, it only warns: NixOS sets the mode of
-// such host keys before it starts sshd.
-func (j *job) checkKeys(entries []initrd.Entry) error {
+// such host keys before it starts sshd. Without values, as in a build, only names and modes are known.
+func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 	if j.AllowLooseKeys {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (j *job) checkKeys(entries []initrd.Entry) error {
 			continue
 		}
 		// sshd refuses modes that let others at the key (OpenSSH, authfile.c: mode & 077).
-		if loose := e.Mode.Perm()&0o077 != 0; loose && isPrivateKey(e.Data) {
+		if e.Mode.Perm()&0o077 != 0 {
 			text := fmt.Sprintf("entry %s: an SSH private key with mode %#o, which sshd does not load", e.Path, e.Mode.Perm())
 			if inherited[e.Path] {
 				j.Warn(text)
@@ -100,7 +100,7 @@ func (j *job) checkKeys(entries []initrd.Entry) error {
 				faults = append(faults, cli.WithHint(errors.New(text), `give it mode "0400"`+unlessMeant))
 			}
 		}
-		if !isHostKey && !bytes.Contains(e.Data, []byte(openSSHBegin)) {
+		if !values || !isHostKey && !bytes.Contains(e.Data, []byte(openSSHBegin)) {
 			continue // programs other than sshd read keys in PEM, and take forms that sshd does not
 		}
 		mended, fault := hostKeyFault(e.Data)

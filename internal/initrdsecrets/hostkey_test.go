@@ -56,7 +56,7 @@ func TestCheckKeys(t *testing.T) {
 			check := func(path string, mode fs.FileMode) (data []byte, notes int, err error) {
 				j := &job{manifest: &manifest.Initrd{}}
 				entries := []initrd.Entry{{Path: path, Mode: mode, Data: []byte(c.data)}}
-				err = j.checkKeys(entries)
+				err = j.checkKeys(entries, true)
 				return entries[0].Data, len(j.notes), err
 			}
 			data, notes, err := check("/etc/ssh/ssh_host_ed25519_key", c.mode)

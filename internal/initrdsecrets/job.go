@@ -114,7 +114,7 @@ func (j *job) segment(values *resolve.Result, inputs initrd.Digest) (*initrd.Seg
 			entries = append(entries, j.sources[i]...)
 		}
 	}
-	if err := j.checkKeys(entries); err != nil {
+	if err := j.checkKeys(entries, true); err != nil {
 		return nil, err
 	}
 	return initrd.NewSegment(entries, inputs, stageOne())
