@@ -115,7 +115,7 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 	return errors.Join(faults...)
 }
 
-// progress says every few seconds that something still goes on, until the function it returns is called.
+// progress says every quarter of a minute that something still goes on, until the function it returns is called.
 func (d *demo) progress() (stop func()) {
 	start := time.Now()
 	done, stopped := make(chan struct{}), make(chan struct{})
@@ -123,7 +123,7 @@ func (d *demo) progress() (stop func()) {
 		defer close(stopped)
 		for {
 			select {
-			case <-time.After(5 * time.Second):
+			case <-time.After(15 * time.Second):
 				d.itemf("  ... %d s", int(time.Since(start).Seconds()))
 			case <-done:
 				return
