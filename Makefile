@@ -22,8 +22,7 @@ FUZZTIME ?= 5s
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 DEADCODE := golang.org/x/tools/cmd/deadcode@v0.47.0
 runner = go build -o build/runner ./internal/test/runner && exec build/runner
-# What runs on the machine of somebody who works from a Mac.
-administrator := ./cmd/sops-initrd ./cmd/ssh-to-age ./cmd/ssh-to-pgp
+shipped := ./cmd/... ./initrd/... ./internal/...
 # What parses bytes and sizes, and links none of sops's SDKs.
 core := ./initrd ./internal/atomicfile ./internal/bootmenu ./internal/manifest ./internal/pattern \
   ./internal/record ./internal/sshkey
@@ -35,7 +34,7 @@ help: ## this list
 build: ## the programs, into build/bin
 	@scripts/setup build
 	mkdir -p build/bin
-	go build -trimpath -o build/bin/ ./cmd/...
+	go build -o build/bin/ ./cmd/...
 
 demo: ## from a sops file to an unlocked disk in QEMU, step by step; KEEP=1 keeps the images
 	@scripts/setup demo
@@ -53,7 +52,8 @@ unit: ## the Go tests that need neither QEMU nor anything installed; ARGS for go
 
 race: ## packages with goroutines under the race detector (needs a C compiler)
 	@scripts/setup build
-	@CGO_ENABLED=1 $(runner) race
+	CGO_ENABLED=1 scripts/slim test -race -short $$(go list -f '{{.ImportPath}} {{.Imports}} {{.TestImports}}' $(shipped) | \
+	  sed -nE 's/^([^ ]+) .*[[ ](sync|os\/signal|golang\.org\/x\/sync\/[a-z]+)[] ].*/\1/p')
 
 fuzz: ## each fuzz target for FUZZTIME (5s)
 	@scripts/setup build
@@ -79,11 +79,10 @@ lint: ## gofmt, vet, golangci-lint and deadcode (pinned)
 deadcode = dead=$$(go run $(DEADCODE) -test -filter '/sops-initrd/([^i]|initrd|internal/([^s]|s[^l]))' ./...); \
   [[ -z $$dead ]] || { echo "$$dead" >&2; exit 1; }
 
-cross: ## what other platforms compile: arm64, 32 bits (with tests), macOS
+cross: ## what other processors compile: arm64, 32 bits (with tests)
 	@scripts/setup build
-	GOARCH=arm64 go build ./...
+	GOARCH=arm64 scripts/slim test -exec true $(shipped)
 	GOARCH=386 go test -short $(core)
-	GOOS=darwin GOARCH=arm64 go vet $(administrator)
 
 slim: ## the small programs, and the full ones that they hand over to, into build/slim
 	@scripts/setup build

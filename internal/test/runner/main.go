@@ -61,31 +61,18 @@ func main() {
 // part is a run of go test, or of fuzz targets one after the other.
 type part struct {
 	name, title string
-	packages    func(ctx context.Context) ([]string, error)
+	vm          bool // what is listed is tests, not packages
 	args        []string
-	cases       bool // what is listed is tests, not packages
-	fuzz        bool
 }
 
 func parts() []part {
-	all := list(`{{.ImportPath}}`)
 	return []part{
+		{name: "unit", title: "unit, script and differential tests", args: []string{"-timeout", "20m"}},
 		{
-			name: "unit", title: "unit, script and differential tests",
-			packages: without(all, "/vmtests"), args: []string{"-timeout", "20m"},
+			name: "vm", title: "kernels in QEMU", vm: true,
+			args: []string{"-count=1", "-p=1", "-timeout", env("VMTESTS_TIMEOUT", "60m")},
 		},
-		{
-			name: "race", title: "packages with goroutines, under the race detector",
-			packages: only(list(`{{.ImportPath}} {{.Imports}} {{.TestImports}}`),
-				regexp.MustCompile(`[ \[](sync|os/signal|golang.org/x/sync/\w+)[ \]]`)),
-			args: []string{"-race", "-short", "-timeout", "20m"},
-		},
-		{
-			name: "vm", title: "kernels in QEMU", cases: true,
-			packages: only(all, regexp.MustCompile(`/vmtests`)),
-			args:     []string{"-count=1", "-p=1", "-timeout", env("VMTESTS_TIMEOUT", "60m")},
-		},
-		{name: "fuzz", title: "fuzz targets, " + fuzzTime() + " each", packages: all, fuzz: true},
+		{name: "fuzz", title: "fuzz targets, " + fuzzTime() + " each"},
 	}
 }
 
@@ -98,41 +85,16 @@ func env(name, otherwise string) string {
 
 func fuzzTime() string { return env("FUZZTIME", "5s") }
 
-// list calls go list for every package of the module; the first word of a line is the package.
-func list(format string) func(context.Context) ([]string, error) {
-	return func(ctx context.Context) ([]string, error) {
-		cmd := exec.CommandContext(ctx, "go", "list", "-f", format, "./...")
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("go list: %w", err)
-		}
-		return strings.Split(strings.TrimSpace(string(out)), "\n"), nil
+// packages lists the packages of the module that are below vmtests/, or those that are not.
+func packages(ctx context.Context, vm bool) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "./...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
 	}
-}
-
-type lister = func(context.Context) ([]string, error)
-
-func filter(from lister, keep func(line string) bool) lister {
-	return func(ctx context.Context) ([]string, error) {
-		lines, err := from(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var packages []string
-		for _, line := range lines {
-			if keep(line) {
-				packages = append(packages, strings.Fields(line)[0])
-			}
-		}
-		return packages, nil
-	}
-}
-
-func only(from lister, wanted *regexp.Regexp) lister { return filter(from, wanted.MatchString) }
-
-func without(from lister, part string) lister {
-	return filter(from, func(line string) bool { return !strings.Contains(line, part) })
+	list := strings.Fields(string(out))
+	return slices.DeleteFunc(list, func(p string) bool { return strings.Contains(p, "/vmtests") != vm }), nil
 }
 
 // suite is one run of some parts.
@@ -153,12 +115,12 @@ func (s *suite) run(ctx context.Context, names []string) (err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == name })
 		if i < 0 {
-			return fmt.Errorf("part %q: not known (unit, race, vm, fuzz)", name)
+			return fmt.Errorf("part %q: not known (unit, vm, fuzz)", name)
 		}
 		chosen = append(chosen, parts()[i])
 	}
 	if len(chosen) == 0 {
-		return errors.New("no part is named (unit, race, vm, fuzz)")
+		return errors.New("no part is named (unit, vm, fuzz)")
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return err
@@ -214,21 +176,21 @@ func then(next []string) string {
 }
 
 func (s *suite) part(ctx context.Context, p part) error {
-	packages, err := p.packages(ctx)
+	packages, err := packages(ctx, p.vm)
 	if err != nil {
 		return err
 	}
 	if len(packages) == 0 {
 		return errors.New("no packages")
 	}
-	if p.fuzz {
+	if p.name == "fuzz" {
 		return s.fuzz(ctx, packages)
 	}
 	events, err := os.Create(filepath.Join(s.dir, p.name+".json"))
 	if err != nil {
 		return err
 	}
-	r := &reader{suite: s, cases: p.cases, events: events, total: len(packages)}
+	r := &reader{suite: s, cases: p.vm, events: events, total: len(packages)}
 	args := slices.Concat([]string{"test", "-json"}, p.args, s.extra, packages)
 	err = r.follow(s.command(ctx, args...))
 	r.table()
