@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// activation makes the cases in which secrets are installed as at the activation of a NixOS generation. It is the steady state
-// that is measured: the secrets file system is mounted, and every run makes a new generation that replaces the last one.
+// activation makes the cases in which secrets are installed as at the activation of a NixOS
+// generation. It is the steady state that is measured: the secrets file system is mounted, and
+// every run makes a new generation that replaces the last one.
 type activation struct {
 	fixture  *fixture
 	programs programs
@@ -61,7 +62,8 @@ func (a *activation) startUp() benchCase {
 		for _, in := range a.programs.installers() {
 			tools = append(tools, tool{name: in.row, command: command{argv: []string{in.program, "-help"}}})
 		}
-		return append(tools, tool{name: rowSOPS, command: command{argv: []string{a.fixture.sops(), "--help"}}}), nil
+		return append(tools,
+			tool{name: rowSOPS, command: command{argv: []string{a.fixture.sops(), "--help"}}}), nil
 	}}
 }
 
@@ -86,8 +88,8 @@ func (a *activation) oneFile(name string, n int) benchCase {
 	}}
 }
 
-// mostLooped is the largest number of secrets for tools that take a minute for them: the time of a loop over sops is proportional,
-// that of the reference implementation grows with the square.
+// mostLooped is the largest number of secrets for tools that take a minute for them: the time of a
+// loop over sops is proportional, that of the reference implementation grows with the square.
 const mostLooped = 1000
 
 // ageWork is n secrets of one file.
@@ -106,7 +108,8 @@ func (a *activation) ageWork(n int) (work, error) {
 	}
 	w := work{keys: keySources{AgeSSHKeyPaths: []string{key}}}
 	for i := range n {
-		w.secrets = append(w.secrets, wanted{secretKey(i), secretKey(i), files[0], "yaml", []byte(value(i))})
+		w.secrets = append(w.secrets, wanted{secretKey(i), secretKey(i), files[0], "yaml",
+			[]byte(value(i))})
 	}
 	return w, nil
 }
@@ -179,30 +182,32 @@ func (a *activation) template(name string, n int) benchCase {
 }
 
 func (a *activation) binary(name string, size int64) benchCase {
-	return benchCase{name: name, about: fmt.Sprintf("a binary file of %d MiB, age", size>>20), tools: func() ([]tool, error) {
-		r, err := a.fixture.age()
-		if err != nil {
-			return nil, err
-		}
-		file, err := a.fixture.encrypt(name, "binary", noise(size), r)
-		if err != nil {
-			return nil, err
-		}
-		data, err := io.ReadAll(noise(size))
-		if err != nil {
-			return nil, err
-		}
-		key, err := a.fixture.key(ed25519Key)
-		if err != nil {
-			return nil, err
-		}
-		keyFile, err := a.fixture.ageKeyFile()
-		if err != nil {
-			return nil, err
-		}
-		w := work{keys: keySources{AgeSSHKeyPaths: []string{key}}, secrets: []wanted{{"blob", "", file, "binary", data}}}
-		return a.tools(name, w, []string{"SOPS_AGE_KEY_FILE=" + keyFile})
-	}}
+	return benchCase{name: name, about: fmt.Sprintf("a binary file of %d MiB, age", size>>20),
+		tools: func() ([]tool, error) {
+			r, err := a.fixture.age()
+			if err != nil {
+				return nil, err
+			}
+			file, err := a.fixture.encrypt(name, "binary", noise(size), r)
+			if err != nil {
+				return nil, err
+			}
+			data, err := io.ReadAll(noise(size))
+			if err != nil {
+				return nil, err
+			}
+			key, err := a.fixture.key(ed25519Key)
+			if err != nil {
+				return nil, err
+			}
+			keyFile, err := a.fixture.ageKeyFile()
+			if err != nil {
+				return nil, err
+			}
+			w := work{keys: keySources{AgeSSHKeyPaths: []string{key}},
+				secrets: []wanted{{"blob", "", file, "binary", data}}}
+			return a.tools(name, w, []string{"SOPS_AGE_KEY_FILE=" + keyFile})
+		}}
 }
 
 // tools are the installers and a loop over sops.
@@ -236,7 +241,8 @@ func (a *activation) toolsOf(installers []installer, name string, w work) ([]too
 	return tools, nil
 }
 
-// manifest writes the manifest of a case that is installed below base, as the reference's module would.
+// manifest writes the manifest of a case that is installed below base, as the reference's module
+// would.
 func (a *activation) manifest(base string, w work) (string, error) {
 	type placement struct {
 		Name         string   `json:"name"`
@@ -269,21 +275,26 @@ func (a *activation) manifest(base string, w work) (string, error) {
 		AgeKeyFile *string         `json:"ageKeyFile"`
 		Logging    map[string]bool `json:"logging"`
 	}
-	m.SecretsMountPoint, m.SymlinkPath = filepath.Join(base, "secrets.d"), filepath.Join(base, "secrets")
+	m.SecretsMountPoint, m.SymlinkPath = filepath.Join(base, "secrets.d"),
+		filepath.Join(base, "secrets")
 	m.KeepGenerations, m.keySources = 1, w.keys
 	m.Logging = map[string]bool{"keyImport": false, "secretChanges": false}
 	m.Placeholders = map[string]string{}
 	place := func(name, path string) placement {
-		return placement{Name: name, Path: path, Mode: "0400", RestartUnits: []string{}, ReloadUnits: []string{}}
+		return placement{Name: name, Path: path, Mode: "0400", RestartUnits: []string{},
+			ReloadUnits: []string{}}
 	}
 	for _, s := range w.secrets {
-		m.Secrets = append(m.Secrets, secret{place(s.name, filepath.Join(m.SymlinkPath, s.name)), s.key, s.file, s.format})
+		m.Secrets = append(m.Secrets, secret{place(s.name, filepath.Join(m.SymlinkPath, s.name)), s.key,
+			s.file, s.format})
 	}
 	if w.templates > 0 {
 		for _, s := range w.secrets {
 			m.Placeholders[s.name] = placeholder(s.name)
 		}
-		m.Templates = []template{{place(renderedName, filepath.Join(m.SymlinkPath, "rendered", renderedName)), w.text(placeholder)}}
+		m.Templates = []template{
+			{place(renderedName, filepath.Join(m.SymlinkPath, "rendered", renderedName)),
+				w.text(placeholder)}}
 	}
 	data, err := json.Marshal(m)
 	if err != nil {
@@ -383,7 +394,8 @@ func (a *activation) gpg(name string, files []string, home string) (tool, error)
 		if err := os.WriteFile(message, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			return tool{}, err
 		}
-		fmt.Fprintf(&script, "gpg --homedir %q --batch --quiet --decrypt %q >%q\n", home, message, message+".key")
+		fmt.Fprintf(&script, "gpg --homedir %q --batch --quiet --decrypt %q >%q\n", home, message,
+			message+".key")
 	}
 	path := filepath.Join(base, "gpg.bash")
 	err := os.WriteFile(path, []byte("#!/usr/bin/env bash\nset -e\n"+script.String()), 0o700)

@@ -30,7 +30,8 @@ func TestRun_usage(t *testing.T) {
 		{[]string{"-build", "x", "-runs", "0"}, cli.Misuse, "at least one run"},
 	} {
 		var out bytes.Buffer
-		got := run(cli.Env{Args: c.args, Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }})
+		got := run(cli.Env{Args: c.args, Stdout: &out, Stderr: &out,
+			Getenv: func(string) string { return "" }})
 		if got != c.status || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%q: status %d, want %d with %q: %s", c.args, got, c.status, c.want, &out)
 		}
@@ -43,8 +44,10 @@ func TestCommand_countsBytes(t *testing.T) {
 	if err := os.WriteFile(file, make([]byte, 1e6), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Counters are of the whole process, so that tests which run beside this one add to them: nothing but bounds can be tested.
-	got, err := command{argv: []string{"dd", "if=" + file, "of=" + file + ".copy", "bs=1M"}}.run(time.Minute)
+	// Counters are of the whole process, so that tests which run beside this one add to them: nothing
+	// but bounds can be tested.
+	got, err := command{argv: []string{"dd", "if=" + file, "of=" + file + ".copy", "bs=1M"}}.run(
+		time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,14 +59,16 @@ func TestCommand_countsBytes(t *testing.T) {
 func TestCommand_failures(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
-	if _, err := (command{argv: []string{"sh", "-c", "sleep 60 & sleep 60"}}).run(100 * time.Millisecond); !errors.Is(err, errTooLong) {
+	if _, err := (command{argv: []string{"sh", "-c", "sleep 60 & sleep 60"}}).run(
+		100 * time.Millisecond); !errors.Is(err, errTooLong) {
 		t.Errorf("too long: %v", err)
 	}
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("stopped after %v only", took)
 	}
 	_, err := command{argv: []string{"sh", "-c", "echo the reason >&2; exit 3"}}.run(time.Minute)
-	if err == nil || !strings.Contains(err.Error(), "the reason") || !strings.Contains(err.Error(), "exit status 3") {
+	if err == nil || !strings.Contains(err.Error(), "the reason") ||
+		!strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("status 3: %v", err)
 	}
 }
@@ -76,13 +81,16 @@ func TestCommand_account(t *testing.T) {
 		}
 	}
 	const size = 64 << 20
-	got, err := command{argv: []string{"sh", "-c", "true; dd if=/dev/zero of=/dev/null bs=64M count=1; nice true; /nonexistent || :"}}.account(t.TempDir(), time.Minute)
+	got, err := command{argv: []string{"sh", "-c",
+		"true; dd if=/dev/zero of=/dev/null bs=64M count=1; nice true; /nonexistent || :"}}.account(
+		t.TempDir(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const started = 3 // dd, nice, true; the first true is the shell's own
 	if got.Programs != started || got.Peak < size || got.Peak > 2*size {
-		t.Errorf("%d programs, peak %d MiB; want %d programs, peak of 64 MiB or a little more", got.Programs, got.Peak>>20, started)
+		t.Errorf("%d programs, peak %d MiB; want %d programs, peak of 64 MiB or a little more",
+			got.Programs, got.Peak>>20, started)
 	}
 }
 
@@ -117,11 +125,13 @@ func TestFixture_isThereWholeOrNotAtAll(t *testing.T) {
 func TestWork_check(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := work{secrets: []wanted{{name: "a", value: []byte("1")}, {name: "b", value: []byte("2")}}, templates: 2}
+	w := work{secrets: []wanted{{name: "a", value: []byte("1")}, {name: "b", value: []byte("2")}},
+		templates: 2}
 	put := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,8 +177,10 @@ func TestAims(t *testing.T) {
 	t.Parallel()
 	of := func(name string, rows ...row) result { return result{Name: name, Rows: rows} }
 	results := []result{
-		of("age-1", row{Tool: rowSlim, Runs: seconds(1), Account: account{Peak: 10}}, row{Tool: rowAgainst, Runs: seconds(4), Account: account{Peak: 15}}),
-		of("age-1000", row{Tool: rowSlim, Runs: seconds(1)}, row{Tool: rowAgainst, TooLong: 1000 * time.Second}),
+		of("age-1", row{Tool: rowSlim, Runs: seconds(1), Account: account{Peak: 10}},
+			row{Tool: rowAgainst, Runs: seconds(4), Account: account{Peak: 15}}),
+		of("age-1000", row{Tool: rowSlim, Runs: seconds(1)},
+			row{Tool: rowAgainst, TooLong: 1000 * time.Second}),
 		of("append-60M-unchanged", row{Tool: rowSlim, Runs: seconds(8)}),
 	}
 	var page bytes.Buffer
@@ -192,7 +204,8 @@ func TestUpdate(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "page.md")
 	for range 2 { // the markers stay
-		if err := os.WriteFile(path, []byte("above\n"+beginMarker+"\nold\n"+endMarker+"\nbelow\n"), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("above\n"+beginMarker+"\nold\n"+endMarker+"\nbelow\n"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := update(path, []byte("new\n")); err != nil {
@@ -200,7 +213,8 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	got, err := os.ReadFile(path)
-	if want := "above\n" + beginMarker + "\nnew\n" + endMarker + "\nbelow\n"; err != nil || string(got) != want {
+	if want := "above\n" + beginMarker + "\nnew\n" + endMarker + "\nbelow\n"; err != nil ||
+		string(got) != want {
 		t.Errorf("%q, want %q; %v", got, want, err)
 	}
 	if err := os.WriteFile(path, []byte("no markers\n"), 0o600); err != nil {
@@ -219,7 +233,9 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []result{
-		{Name: "age-1", About: "about", Rows: []row{{Tool: rowSlim, Runs: seconds(1, 2), Account: account{Peak: 3, Programs: 4}}, {Tool: rowAgainst, TooLong: 5}}},
+		{Name: "age-1", About: "about",
+			Rows: []row{{Tool: rowSlim, Runs: seconds(1, 2), Account: account{Peak: 3, Programs: 4}},
+				{Tool: rowAgainst, TooLong: 5}}},
 		{Name: "pgp-1", Rows: []row{{Tool: rowSlim}}},
 	}
 	for _, r := range []result{want[1], want[0]} {

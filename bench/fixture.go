@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// fixture makes the data of the cases with the programs that users make theirs with, and keeps it from run to run. What is there
-// under its name is complete.
+// fixture makes the data of the cases with the programs that users make theirs with, and keeps it
+// from run to run. What is there under its name is complete.
 type fixture struct {
 	dir  string // absolute
 	bin  string // directory of the pinned sops and of this project's key tools
@@ -77,9 +77,11 @@ func output(stdin io.Reader, env []string, argv ...string) ([]byte, error) {
 	return stdout.Bytes(), nil
 }
 
-// ageRecipient is the recipient of the ed25519 host key's conversion, to which users encrypt for a host.
+// ageRecipient is the recipient of the ed25519 host key's conversion, to which users encrypt for a
+// host.
 func (f *fixture) ageRecipient() (string, error) {
-	text, err := output(nil, nil, filepath.Join(f.bin, "ssh-to-age"), "-i", filepath.Join(f.keys, ed25519Key+".pub"))
+	text, err := output(nil, nil, filepath.Join(f.bin, "ssh-to-age"), "-i",
+		filepath.Join(f.keys, ed25519Key+".pub"))
 	return strings.TrimSpace(string(text)), err
 }
 
@@ -90,7 +92,8 @@ func (f *fixture) ageKeyFile() (string, error) {
 		return "", err
 	}
 	return f.make("age-keys.txt", func(path string) error {
-		_, err := output(nil, nil, filepath.Join(f.bin, "ssh-to-age"), "-private-key", "-i", key, "-o", path)
+		_, err := output(nil, nil, filepath.Join(f.bin, "ssh-to-age"), "-private-key", "-i", key, "-o",
+			path)
 		return err
 	})
 }
@@ -109,7 +112,8 @@ func (f *fixture) gnupgHome() (string, error) {
 		if err != nil {
 			return err
 		}
-		_, err = output(bytes.NewReader(armored), nil, "gpg", "--homedir", path, "--batch", "--quiet", "--import")
+		_, err = output(bytes.NewReader(armored), nil, "gpg", "--homedir", path, "--batch", "--quiet",
+			"--import")
 		_, stopErr := output(nil, nil, "gpgconf", "--homedir", path, "--kill", "all")
 		return errors.Join(err, stopErr)
 	})
@@ -163,7 +167,8 @@ func yaml(i, n int) string {
 	return text.String()
 }
 
-// recipient is for whom a sops file is encrypted: "--age age1…" or "--pgp FINGERPRINT", with the variables sops needs.
+// recipient is for whom a sops file is encrypted: "--age age1…" or "--pgp FINGERPRINT", with the
+// variables sops needs.
 type recipient struct {
 	flag, id string
 	env      []string
@@ -186,7 +191,8 @@ func (f *fixture) pgp() (recipient, error) {
 // encrypt makes a sops file of text.
 func (f *fixture) encrypt(name, format string, text io.Reader, r recipient) (string, error) {
 	return f.make(name, func(path string) error {
-		data, err := output(text, r.env, f.sops(), "encrypt", "--input-type", format, "--output-type", outputType(format),
+		data, err := output(text, r.env, f.sops(), "encrypt", "--input-type", format, "--output-type",
+			outputType(format),
 			"--filename-override", "secrets", r.flag, r.id, "/dev/stdin")
 		if err != nil {
 			return err
@@ -221,7 +227,8 @@ func (f *fixture) yamlFiles(count, n int, r recipient) ([]string, error) {
 // noise is a reader of n random bytes, the same in every run.
 func noise(n int64) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{1}), n) }
 
-// initrd makes a compressed initrd of at least size bytes: a cpio archive that cannot be compressed much, with zstd, as NixOS does.
+// initrd makes a compressed initrd of at least size bytes: a cpio archive that cannot be compressed
+// much, with zstd, as NixOS does.
 func (f *fixture) initrd(name string, size int64) (string, error) {
 	return f.make(name, func(path string) error {
 		root := path + ".root"
@@ -239,7 +246,8 @@ func (f *fixture) initrd(name string, size int64) (string, error) {
 		if err := file.Close(); err != nil {
 			return err
 		}
-		const script = `cd "$1" && find . -mindepth 1 | sort | cpio --quiet -o -H newc -R +0:+0 --reproducible | zstd -q -1 -T0 >"$2"`
+		const script = `cd "$1" && find . -mindepth 1 | sort | ` +
+			`cpio --quiet -o -H newc -R +0:+0 --reproducible | zstd -q -1 -T0 >"$2"`
 		_, err = output(nil, nil, "bash", "-euo", "pipefail", "-c", script, "bash", root, path)
 		return err
 	})

@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// imaging makes the cases in which three secrets are appended to an image, as while a boot loader is being installed. Images lie
-// on the file system of dir, which should be a real one: they are synced.
+// imaging makes the cases in which three secrets are appended to an image, as while a boot loader
+// is being installed. Images lie on the file system of dir, which should be a real one: they are
+// synced.
 type imaging struct {
 	fixture  *fixture
 	programs programs
@@ -35,17 +36,18 @@ func (im *imaging) cases() []benchCase {
 		add := func(state, about string, tools func(*target) []tool) {
 			name := "append-" + size.name + "-" + state
 			about = fmt.Sprintf("%d secrets, initrd of %sB: %s", appended, size.name, about)
-			all = append(all, benchCase{name: name, about: about, long: size.bytes >= 1e9, tools: func() ([]tool, error) {
-				pristine, err := base()
-				if err != nil {
-					return nil, err
-				}
-				t, err := im.target(name, pristine)
-				if err != nil {
-					return nil, err
-				}
-				return tools(t), nil
-			}})
+			all = append(all, benchCase{name: name, about: about, long: size.bytes >= 1e9,
+				tools: func() ([]tool, error) {
+					pristine, err := base()
+					if err != nil {
+						return nil, err
+					}
+					t, err := im.target(name, pristine)
+					if err != nil {
+						return nil, err
+					}
+					return tools(t), nil
+				}})
 		}
 		add("new", "the image does not exist yet", (*target).newFile)
 		add("first", "the image is a fresh copy of the initrd", (*target).first)
@@ -84,7 +86,8 @@ func (im *imaging) target(name, base string) (*target, error) {
 	}
 	for i := range appended {
 		source := filepath.Join(plain, secretKey(i))
-		if err := os.WriteFile(source, []byte(value(i)), 0o400); err != nil && !errors.Is(err, fs.ErrPermission) {
+		if err := os.WriteFile(source, []byte(value(i)), 0o400); err != nil &&
+			!errors.Is(err, fs.ErrPermission) {
 			return nil, err
 		}
 		t.sources = append(t.sources, destination(i)+"="+source)
@@ -98,7 +101,8 @@ func (im *imaging) target(name, base string) (*target, error) {
 
 func destination(i int) string { return "/etc/" + secretKey(i) }
 
-// manifest writes a manifest of secrets from a sops file with all that the cases need, beginning with the i-th.
+// manifest writes a manifest of secrets from a sops file with all that the cases need, beginning
+// with the i-th.
 func (im *imaging) manifest(dir, name string, i int) (string, error) {
 	r, err := im.fixture.age()
 	if err != nil {
@@ -115,10 +119,12 @@ func (im *imaging) manifest(dir, name string, i int) (string, error) {
 	type object map[string]any
 	var secrets, entries []object
 	for j := range appended {
-		secrets = append(secrets, object{"name": secretKey(j), "key": secretKey(i + j), "sopsFile": files[0], "format": "yaml"})
+		secrets = append(secrets, object{"name": secretKey(j), "key": secretKey(i + j),
+			"sopsFile": files[0], "format": "yaml"})
 		entries = append(entries, object{"path": destination(j), "secret": secretKey(j)})
 	}
-	data, err := json.Marshal(object{"version": 1, "ageSshKeyPaths": []string{key}, "secrets": secrets, "entries": entries})
+	data, err := json.Marshal(object{"version": 1, "ageSshKeyPaths": []string{key}, "secrets": secrets,
+		"entries": entries})
 	if err != nil {
 		return "", err
 	}
@@ -130,7 +136,8 @@ func (im *imaging) manifest(dir, name string, i int) (string, error) {
 func (t *target) image(i int) string { return filepath.Join(t.dir, fmt.Sprint(i), "initrd") }
 
 func (t *target) appendCommand(program, manifest, image string) command {
-	return command{argv: []string{program, "append", "--manifest", manifest, "--base", t.base, "--state", t.state, image}}
+	return command{argv: []string{program, "append", "--manifest", manifest, "--base", t.base,
+		"--state", t.state, image}}
 }
 
 // ours are the slim and the full program; prepare makes the image that they find.
@@ -142,7 +149,8 @@ func (t *target) ours(prepare func(program, image string) error) []tool {
 			name: in.row, command: t.appendCommand(program, t.manifest, image),
 			reset: func() error { return prepare(program, image) },
 			check: func() error {
-				_, err := command{argv: []string{program, "verify", "--manifest", t.manifest, image}}.run(defaultLimit)
+				_, err := command{argv: []string{program, "verify", "--manifest", t.manifest, image}}.run(
+					defaultLimit)
 				return err
 			},
 		})
@@ -160,7 +168,8 @@ func (t *target) shell(i int, row, script, from string, prepare func(image strin
 	}
 }
 
-// grew is the check of what nothing can verify: the image is larger than the file it was a copy of; that may be none.
+// grew is the check of what nothing can verify: the image is larger than the file it was a copy of;
+// that may be none.
 func grew(image, from string) error {
 	info, err := os.Stat(image)
 	if err != nil {
@@ -186,11 +195,13 @@ func (t *target) newFile() []tool {
 		}
 		return nil
 	}
-	return append(t.ours(func(_, image string) error { return remove(image) }), t.shell(2, rowAppender, t.appender, "", remove))
+	return append(t.ours(func(_, image string) error { return remove(image) }),
+		t.shell(2, rowAppender, t.appender, "", remove))
 }
 
 func (t *target) first() []tool {
-	return append(t.ours(func(_, image string) error { return copyFile(t.base, image) }), t.shells()...)
+	return append(t.ours(func(_, image string) error { return copyFile(t.base, image) }),
+		t.shells()...)
 }
 
 func (t *target) unchanged() []tool {
@@ -219,13 +230,16 @@ func (t *target) changed() []tool {
 	}), t.shells()...)
 }
 
-// shells append to a copy of the initrd: in place, which a crash can tear, and on a second copy, as safe as ours.
+// shells append to a copy of the initrd: in place, which a crash can tear, and on a second copy, as
+// safe as ours.
 func (t *target) shells() []tool {
 	prepare := func(image string) error { return copyFile(t.base, image) }
-	return []tool{t.shell(2, rowAppender, t.appender, t.base, prepare), t.shell(3, rowReplace, t.onCopy, t.base, prepare)}
+	return []tool{t.shell(2, rowAppender, t.appender, t.base, prepare),
+		t.shell(3, rowReplace, t.onCopy, t.base, prepare)}
 }
 
-// copyFile copies a file, and its bytes to the disk: what the system still has to write would be charged to the next run.
+// copyFile copies a file, and its bytes to the disk: what the system still has to write would be
+// charged to the next run.
 func copyFile(from, to string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err

@@ -9,18 +9,20 @@ import (
 	"strconv"
 )
 
-// quietRuntime makes runs of Go programs as alike as they can be: no garbage collector whose pace depends on the clock, no signals
-// that stop goroutines, one thread that runs them.
+// quietRuntime makes runs of Go programs as alike as they can be: no garbage collector whose pace
+// depends on the clock, no signals that stop goroutines, one thread that runs them.
 var quietRuntime = []string{"GOGC=off", "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"}
 
-// instructionRuns is how often instructions are counted: seeds of hash tables make them differ by a percent.
+// instructionRuns is how often instructions are counted: seeds of hash tables make them differ by a
+// percent.
 const instructionRuns = 5
 
 // collected is callgrind's sum of executed instructions.
 var collected = regexp.MustCompile(`(?m)^==\d+== Collected : (\d+)`)
 
-// countInstructions counts the instructions that the first tool of every case executes, and prints them as Go benchmarks are, for
-// benchstat. Other than time they can be compared on a machine that others use, too.
+// countInstructions counts the instructions that the first tool of every case executes, and prints
+// them as Go benchmarks are, for benchstat. Other than time they can be compared on a machine that
+// others use, too.
 func (b *bench) countInstructions(w io.Writer, cases []benchCase) error {
 	for _, c := range cases {
 		if !b.match.MatchString(c.name) {
@@ -55,8 +57,9 @@ func (b *bench) countInstructions(w io.Writer, cases []benchCase) error {
 func (c command) instructions(dir string) (int64, error) {
 	log := filepath.Join(dir, "callgrind.log")
 	_, err := command{
-		argv: append([]string{"valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-file=" + log}, c.argv...),
-		env:  append(quietRuntime, c.env...),
+		argv: append([]string{"valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+			"--log-file=" + log}, c.argv...),
+		env: append(quietRuntime, c.env...),
 	}.run(defaultLimit)
 	if err != nil {
 		return 0, err

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// cost is what one run of a tool took. Read and written are bytes that went through system calls, from files, pipes and the
-// terminal alike.
+// cost is what one run of a tool took. Read and written are bytes that went through system calls,
+// from files, pipes and the terminal alike.
 type cost struct {
 	Wall, CPU     time.Duration
 	Read, Written int64
@@ -43,7 +43,8 @@ func bare() []string {
 // errTooLong is the error of a command that was stopped at the time limit.
 var errTooLong = errors.New("stopped at the time limit")
 
-// run runs a command to its end. A status that is not 0 is an error with what the command printed last.
+// run runs a command to its end. A status that is not 0 is an error with what the command printed
+// last.
 func (c command) run(limit time.Duration) (cost, error) {
 	var output tail
 	return c.runTo(&output, limit)
@@ -93,8 +94,8 @@ func (c command) runTo(output *tail, limit time.Duration) (cost, error) {
 	}, nil
 }
 
-// transferred is how many bytes this process and those it waited for have read and written by system calls so far (proc(5)), those
-// of reading this very figure left out.
+// transferred is how many bytes this process and those it waited for have read and written by
+// system calls so far (proc(5)), those of reading this very figure left out.
 func transferred() (read, written int64, err error) {
 	const name = "/proc/self/io"
 	data, err := os.ReadFile(name)
@@ -115,7 +116,8 @@ func (c command) account(dir string, limit time.Duration) (account, error) {
 	trace, peak := filepath.Join(dir, "trace"), filepath.Join(dir, "peak")
 	traced := command{
 		argv: append([]string{
-			"strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-o", trace,
+			"strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=execve,execveat", "-e", "signal=none", "-o",
+			trace,
 			"time", "-q", "-f", "%M", "-o", peak, "--",
 		}, c.argv...),
 		env: c.env,

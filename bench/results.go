@@ -11,14 +11,16 @@ import (
 	"time"
 )
 
-// resultFile is where what came of a case is kept, so that one case can be measured again without all others.
+// resultFile is where what came of a case is kept, so that one case can be measured again without
+// all others.
 func (b *bench) resultFile(name string) string {
 	return filepath.Join(b.build, "results", name+".json")
 }
 
-// report measures the cases that match, those that take minutes last, and prints the page of all cases that were ever measured here.
-// A case that fails, or for which there is no time any more, keeps the result of an earlier run; the page is written nevertheless, and
-// the error joins what went wrong.
+// report measures the cases that match, those that take minutes last, and prints the page of all
+// cases that were ever measured here. A case that fails, or for which there is no time any more,
+// keeps the result of an earlier run; the page is written nevertheless, and the error joins what
+// went wrong.
 func (b *bench) report(w io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(b.resultFile("")), 0o755); err != nil {
 		return err

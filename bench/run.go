@@ -88,13 +88,15 @@ func run(env cli.Env) int {
 		return cli.Report(env, program, cli.Usage(err))
 	}
 	if os.Geteuid() != 0 {
-		return cli.Report(env, program, errors.New("secrets are installed as on a real host, which only root can do"))
+		return cli.Report(env, program,
+			errors.New("secrets are installed as on a real host, which only root can do"))
 	}
 	if env.Getenv(insideVariable) == "" {
 		return inside(env)
 	}
 	start := time.Now()
-	b := &bench{options: o, match: match, progress: env.Stderr, start: start, deadline: start.Add(o.time)}
+	b := &bench{options: o, match: match, progress: env.Stderr, start: start,
+		deadline: start.Add(o.time)}
 	if err := prepareMachine(); err != nil {
 		return cli.Report(env, program, err)
 	}
@@ -113,12 +115,14 @@ func run(env cli.Env) int {
 // insideVariable is set in the process that runs in a mount namespace of its own.
 const insideVariable = "BENCH_INSIDE"
 
-// inside runs this program again in a mount namespace, so that nothing it mounts is seen outside or stays.
+// inside runs this program again in a mount namespace, so that nothing it mounts is seen outside or
+// stays.
 func inside(env cli.Env) int {
 	cmd := exec.Command("/proc/self/exe", env.Args...)
 	cmd.Stdout, cmd.Stderr = env.Stdout, env.Stderr
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL} // makes mounts private, too
+	// makes mounts private, too
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
@@ -137,7 +141,8 @@ type bench struct {
 
 // tell writes a line of progress, with the time since the start.
 func (b *bench) tell(format string, args ...any) {
-	fmt.Fprintf(b.progress, "%4.0fs  %s\n", time.Since(b.start).Seconds(), fmt.Sprintf(format, args...))
+	fmt.Fprintf(b.progress, "%4.0fs  %s\n", time.Since(b.start).Seconds(),
+		fmt.Sprintf(format, args...))
 }
 
 // runDir is where secrets are installed: a private /run.
@@ -147,19 +152,22 @@ const runDir = "/run/bench"
 func (b *bench) images() string { return filepath.Join(b.build, "images") }
 
 func (b *bench) fixture() *fixture {
-	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"), keys: "internal/test/testkeys/testdata"}
+	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"),
+		keys: "internal/test/testkeys/testdata"}
 }
 
 func (b *bench) cases() []benchCase {
 	f := b.fixture()
-	p := programs{slim: filepath.Join(b.build, "slim", "bin"), full: filepath.Join(b.build, "full"), against: b.against}
+	p := programs{slim: filepath.Join(b.build, "slim", "bin"), full: filepath.Join(b.build, "full"),
+		against: b.against}
 	if b.programs != "" {
 		p.slim = b.programs
 	}
 	return append((&activation{f, p, runDir}).cases(), (&imaging{f, p, runDir, b.images()}).cases()...)
 }
 
-// prepareMachine gives this process's mount namespace an empty /run and the group that owns secrets on NixOS.
+// prepareMachine gives this process's mount namespace an empty /run and the group that owns secrets
+// on NixOS.
 func prepareMachine() error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mount a private /run: %w", err)

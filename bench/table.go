@@ -53,7 +53,8 @@ func (b *bench) machine() string {
 	if out, err := exec.Command("stat", "-f", "-c", "%T", b.build).Output(); err == nil {
 		disk = strings.TrimSpace(string(out))
 	}
-	return fmt.Sprintf("%s, %d cores, %s, images on %s, %s, %s", processor, runtime.NumCPU(), kernel, disk, runtime.Version(),
+	return fmt.Sprintf("%s, %d cores, %s, images on %s, %s, %s", processor, runtime.NumCPU(), kernel,
+		disk, runtime.Version(),
 		time.Now().UTC().Format("2 January 2006"))
 }
 
@@ -64,7 +65,9 @@ func (b *bench) page(results []result) ([]byte, error) {
 	if b.against != "" {
 		against = " BENCH_AGAINST=PROGRAM"
 	}
-	fmt.Fprintf(&page, "Written by `make bench UPDATE=1%s`, measured on %s. Medians of up to %d runs; × is the wall time in times of this project's.\n",
+	fmt.Fprintf(&page,
+		"Written by `make bench UPDATE=1%s`, measured on %s. Medians of up to %d runs; × is the wall "+
+			"time in times of this project's.\n",
 		against, b.machine(), b.runs)
 	writeAims(&page, results)
 	if err := b.writeSizes(&page); err != nil {
@@ -76,24 +79,28 @@ func (b *bench) page(results []result) ([]byte, error) {
 	return page.Bytes(), nil
 }
 
-// write writes the table of a case. One that was not measured in the run that began at start says when it was.
+// write writes the table of a case. One that was not measured in the run that began at start says
+// when it was.
 func (r result) write(page *bytes.Buffer, start time.Time) {
 	when := ""
 	if r.Measured.Before(start.Truncate(time.Second)) {
 		when = " (measured in another run, " + r.Measured.Format("2 January 2006 15:04") + " UTC)"
 	}
 	fmt.Fprintf(page, "\n**%s**: %s%s\n\n", r.Name, r.About, when)
-	fmt.Fprintln(page, "| tool | wall ms | cpu ms | peak MiB | programs started | read KiB | written KiB | × | runs |")
+	fmt.Fprintln(page,
+		"| tool | wall ms | cpu ms | peak MiB | programs started | read KiB | written KiB | × | runs |")
 	fmt.Fprintln(page, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")
 	first := r.Rows[0]
 	for _, row := range r.Rows {
 		if row.TooLong > 0 {
-			fmt.Fprintf(page, "| %s | > %.0f | | | | | | > %s | |\n", row.Tool, milliseconds(row.TooLong.Seconds()),
+			fmt.Fprintf(page, "| %s | > %.0f | | | | | | > %s | |\n", row.Tool,
+				milliseconds(row.TooLong.Seconds()),
 				figure(row.TooLong.Seconds()/first.median(wall)))
 			continue
 		}
 		fmt.Fprintf(page, "| %s | %s | %s | %s | %d | %s | %s | %s | %d |\n", row.Tool,
-			figure(milliseconds(row.median(wall))), figure(milliseconds(row.median(cpu))), figure(float64(row.Account.Peak)/(1<<20)),
+			figure(milliseconds(row.median(wall))), figure(milliseconds(row.median(cpu))),
+			figure(float64(row.Account.Peak)/(1<<20)),
 			row.Account.Programs,
 			figure(row.median(func(c cost) float64 { return float64(c.Read) / 1024 })),
 			figure(row.median(func(c cost) float64 { return float64(c.Written) / 1024 })),
@@ -133,7 +140,8 @@ func (b *bench) writeSizes(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", filepath.Base(name), float64(slim.Size())/1e6, float64(full.Size())/1e6)
+		fmt.Fprintf(w, "| %s | %.1f | %.1f |\n", filepath.Base(name), float64(slim.Size())/1e6,
+			float64(full.Size())/1e6)
 	}
 	if b.against == "" {
 		return nil

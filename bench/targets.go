@@ -40,7 +40,8 @@ func against(name, tool, what string, most float64, of func(ours, theirs row) fl
 	}}
 }
 
-// wallRatio is the ratio of wall times. Of a tool that was stopped the time limit counts, which flatters it.
+// wallRatio is the ratio of wall times. Of a tool that was stopped the time limit counts, which
+// flatters it.
 func wallRatio(ours, theirs row) float64 {
 	if theirs.TooLong > 0 {
 		return ours.median(wall) / theirs.TooLong.Seconds()
@@ -63,7 +64,8 @@ func own(name, what string, most float64, of func(row) float64) aim {
 	}}
 }
 
-// between is the ratio of a figure of this project in one case to the same in another, divided by how much more is done.
+// between is the ratio of a figure of this project in one case to the same in another, divided by
+// how much more is done.
 func between(name, other, what string, most float64, of func(row) float64, more float64) aim {
 	return aim{what, most, func(results []result) (float64, bool) {
 		r, ok := find(results, name, rowSlim)
@@ -77,29 +79,42 @@ func between(name, other, what string, most float64, of func(row) float64, more 
 
 func aims() []aim {
 	programs := func(r row) float64 { return float64(r.Account.Programs) }
-	written := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.Written) }) }
+	written := func(
+		r row) float64 {
+		return r.median(func(c cost) float64 { return float64(c.Written) })
+	}
 	read := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.Read) }) }
 	time := func(r row) float64 { return r.median(wall) }
 	const mebi = 1 << 20
 	return []aim{
 		against("age-1", rowAgainst, "1 secret: wall time, of BENCH_AGAINST's", 0.5, wallRatio),
-		against("age-200", rowAgainst, "200 secrets of one file: wall time, of BENCH_AGAINST's", 0.02, wallRatio),
-		against("age-1000", rowAgainst, "1000 secrets of one file: wall time, of BENCH_AGAINST's", 0.002, wallRatio),
+		against("age-200", rowAgainst, "200 secrets of one file: wall time, of BENCH_AGAINST's", 0.02,
+			wallRatio),
+		against("age-1000", rowAgainst, "1000 secrets of one file: wall time, of BENCH_AGAINST's", 0.002,
+			wallRatio),
 		against("pgp-20", rowAgainst, "20 PGP files: wall time, of BENCH_AGAINST's", 0.15, wallRatio),
 		own("pgp-20", "20 PGP files: programs started", 0, programs),
-		between("age-5000", "age-200", "time for each of 5000 secrets, in times of that for each of 200", 1, time, 5000./200),
+		between("age-5000", "age-200", "time for each of 5000 secrets, in times of that for each of 200",
+			1, time, 5000./200),
 		against("age-1", rowAgainst, "1 secret: peak memory, of BENCH_AGAINST's", 0.5, peakRatio),
 		against("age-200", rowAgainst, "200 secrets: peak memory, of BENCH_AGAINST's", 0.5, peakRatio),
 		against("age-1000", rowAgainst, "1000 secrets: peak memory, of BENCH_AGAINST's", 0.5, peakRatio),
-		against("append-60M-new", rowAppender, "append to a new file: wall time, of the appender's", 0.1, wallRatio),
+		against("append-60M-new", rowAppender, "append to a new file: wall time, of the appender's", 0.1,
+			wallRatio),
 		own("append-60M-unchanged", "unchanged image of 60 MB: bytes written", 0, written),
 		own("append-1G-unchanged", "unchanged image of 1 GB: bytes written", 0, written),
-		own("append-1G-unchanged", "unchanged image of 1 GB: MiB read", 1, func(r row) float64 { return read(r) / mebi }),
-		between("append-1G-unchanged", "append-60M-unchanged", "unchanged image of 1 GB: wall time, of that of 60 MB", 1.2, time, 1),
-		own("append-60M-changed", "changed image of 60 MB: copies of it written", 1.01, func(r row) float64 { return written(r) / 60e6 }),
-		own("append-60M-changed", "changed image of 60 MB: copies of it read", 1.05, func(r row) float64 { return read(r) / 60e6 }),
-		own("append-1G-changed", "changed image of 1 GB: copies of it read", 1.05, func(r row) float64 { return read(r) / 1e9 }),
-		own("append-1G-changed", "changed image of 1 GB: copies of it written", 1.01, func(r row) float64 { return written(r) / 1e9 }),
+		own("append-1G-unchanged", "unchanged image of 1 GB: MiB read", 1,
+			func(r row) float64 { return read(r) / mebi }),
+		between("append-1G-unchanged", "append-60M-unchanged",
+			"unchanged image of 1 GB: wall time, of that of 60 MB", 1.2, time, 1),
+		own("append-60M-changed", "changed image of 60 MB: copies of it written", 1.01,
+			func(r row) float64 { return written(r) / 60e6 }),
+		own("append-60M-changed", "changed image of 60 MB: copies of it read", 1.05,
+			func(r row) float64 { return read(r) / 60e6 }),
+		own("append-1G-changed", "changed image of 1 GB: copies of it read", 1.05,
+			func(r row) float64 { return read(r) / 1e9 }),
+		own("append-1G-changed", "changed image of 1 GB: copies of it written", 1.01,
+			func(r row) float64 { return written(r) / 1e9 }),
 	}
 }
 

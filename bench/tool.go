@@ -10,7 +10,8 @@ type tool struct {
 	check func() error
 }
 
-// benchCase is work that several tools can do. The first tool is this project's slim program; the others are measured against it.
+// benchCase is work that several tools can do. The first tool is this project's slim program; the
+// others are measured against it.
 type benchCase struct {
 	name  string // short, for rows and the command line
 	about string // what is done
@@ -35,7 +36,8 @@ func (p programs) installers() []installer {
 
 // own are those of this project.
 func (p programs) own() []installer {
-	return []installer{{rowSlim, p.slim + "/sops-install-secrets"}, {rowFull, p.full + "/sops-install-secrets"}}
+	return []installer{{rowSlim, p.slim + "/sops-install-secrets"},
+		{rowFull, p.full + "/sops-install-secrets"}}
 }
 
 type installer struct{ row, program string }

@@ -9,11 +9,14 @@ import (
 
 // How much time a run of everything may take, so that it ends within twenty minutes.
 const (
-	// toolBudget is the time, of runs with all that belongs to them, after which a tool gets no more turns in a case.
+	// toolBudget is the time, of runs with all that belongs to them, after which a tool gets no more
+	// turns in a case.
 	toolBudget = 10 * time.Second
-	// caseBudget is the same for all tools of a case together. Every tool has one turn, however long it takes.
+	// caseBudget is the same for all tools of a case together. Every tool has one turn, however long
+	// it takes.
 	caseBudget = 40 * time.Second
-	// defaultTime is how long after the start no case is begun any more, and a begun one has no further turns.
+	// defaultTime is how long after the start no case is begun any more, and a begun one has no
+	// further turns.
 	defaultTime = 15 * time.Minute
 )
 
@@ -40,7 +43,8 @@ func (r row) median(of func(cost) float64) float64 {
 	return median(all)
 }
 
-// ratio is the median, over the turns that both took part in, of the quotient of a figure of r and the same of other.
+// ratio is the median, over the turns that both took part in, of the quotient of a figure of r and
+// the same of other.
 func (r row) ratio(other row, of func(cost) float64) float64 {
 	var all []float64
 	for i := range min(len(r.Runs), len(other.Runs)) {
@@ -64,7 +68,8 @@ func median(all []float64) float64 {
 	return (all[middle-1] + all[middle]) / 2
 }
 
-// measure lets the tools of a case take turns. Their order changes from turn to turn, so that none always comes after the same one.
+// measure lets the tools of a case take turns. Their order changes from turn to turn, so that none
+// always comes after the same one.
 func (b *bench) measure(c benchCase) (result, error) {
 	tools, err := c.tools()
 	if err != nil {
@@ -88,7 +93,8 @@ func (b *bench) measure(c benchCase) (result, error) {
 	for turn := range b.runs {
 		for j := range tools {
 			i := (turn + j) % len(tools)
-			over := turn > 0 && (spent[i] >= toolBudget || time.Since(begin) >= caseBudget || time.Now().After(b.deadline))
+			over := turn > 0 && (spent[i] >= toolBudget || time.Since(begin) >= caseBudget ||
+				time.Now().After(b.deadline))
 			if rows[i].TooLong > 0 || over {
 				continue
 			}

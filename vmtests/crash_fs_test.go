@@ -17,8 +17,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// fileSystem is a kind of file system: how one is made with files in it, and how a file is read from one that was not
-// unmounted.
+// fileSystem is a kind of file system: how one is made with files in it, and how a file is read
+// from one that was not unmounted.
 type fileSystem struct {
 	name, kind string
 	modules    []string // of the guest's kernel
@@ -31,7 +31,8 @@ type fileSystem struct {
 // errLost is the error of reading a file that is there and cannot be read.
 var errLost = errors.New("lost")
 
-// roomLeft is what a full file system has left: less than a second copy of an image, more than a longer segment.
+// roomLeft is what a full file system has left: less than a second copy of an image, more than a
+// longer segment.
 const roomLeft = 100_000
 
 // cutImages are the names of images on a disk.
@@ -39,21 +40,26 @@ var cutImages = []string{"initrd", "second"}
 
 func vfat(bits string, sizeMiB int) fileSystem {
 	return fileSystem{
-		name: "vfat" + bits, kind: "vfat", modules: []string{"vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1"},
+		name: "vfat" + bits, kind: "vfat", modules: []string{"vfat", "nls_ascii", "nls_cp437",
+			"nls_iso8859-1"},
 		make: func(t *testing.T, tree *vm.Tree, file string, full bool) {
 			run(t, exec.Command("mkfs.vfat", "-F", bits, "-C", file, fmt.Sprint(sizeMiB<<10)))
 			dir := t.TempDir()
 			if err := tree.Populate(dir); err != nil {
 				t.Fatal(err)
 			}
-			put := func(name string) { run(t, exec.Command("mcopy", "-i", file, filepath.Join(dir, name), "::/")) }
+			put := func(name string) {
+				run(t, exec.Command("mcopy", "-i", file, filepath.Join(dir, name),
+					"::/"))
+			}
 			for _, name := range cutImages {
 				if tree.Has(name) {
 					put(name)
 				}
 			}
 			if full {
-				if err := os.WriteFile(filepath.Join(dir, "filler"), bytes.Repeat([]byte{1}, vfatFree(t, file)-roomLeft), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, "filler"),
+					bytes.Repeat([]byte{1}, vfatFree(t, file)-roomLeft), 0o600); err != nil {
 					t.Fatal(err)
 				}
 				put("filler")
@@ -98,7 +104,8 @@ func ext4() fileSystem {
 				t.Fatal(err)
 			}
 			mkfs := func() {
-				run(t, exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", "-d", dir, file, fmt.Sprintf("%dM", sizeMiB)))
+				run(t, exec.Command("mkfs.ext4", "-q", "-F", "-m", "0", "-d", dir, file,
+					fmt.Sprintf("%dM", sizeMiB)))
 			}
 			mkfs()
 			if !full {
@@ -111,11 +118,13 @@ func ext4() fileSystem {
 					if err != nil {
 						t.Fatal(err)
 					}
-					free = blocks<<10 - sizeMiB<<20/50 // blocks of a file system this small; the kernel keeps 2 % back
+					// blocks of a file system this small; the kernel keeps 2 % back
+					free = blocks<<10 - sizeMiB<<20/50
 				}
 			}
 			// Zeros would become a hole.
-			if err := os.WriteFile(filepath.Join(dir, "filler"), bytes.Repeat([]byte{1}, free-roomLeft), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "filler"), bytes.Repeat([]byte{1}, free-roomLeft),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Remove(file); err != nil {
@@ -124,7 +133,8 @@ func ext4() fileSystem {
 			mkfs()
 		},
 		read: func(disk, name, into string) error {
-			// What the next mount would do first: the journal is replayed. Not on the original, from which further states are made.
+			// What the next mount would do first: the journal is replayed. Not on the original, from which
+			// further states are made.
 			mended := into + ".disk"
 			if err := copySparse(disk, mended); err != nil {
 				return err
@@ -136,12 +146,14 @@ func ext4() fileSystem {
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			// A superblock that was cut in two; the check before the next mount takes a copy of it, and replays the journal all the same.
+			// A superblock that was cut in two; the check before the next mount takes a copy of it, and
+			// replays the journal all the same.
 			if err := copySparse(disk, mended); err != nil {
 				return err
 			}
 			var exit *exec.ExitError // 1: something was mended
-			if err := exec.Command("e2fsck", "-f", "-y", mended).Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 1) {
+			if err := exec.Command("e2fsck", "-f", "-y", mended).Run(); err != nil &&
+				(!errors.As(err, &exit) || exit.ExitCode() > 1) {
 				return fmt.Errorf("%w: e2fsck: %w", errLost, err)
 			}
 			return dumpExt4(mended, name, into)
@@ -163,7 +175,8 @@ func dumpExt4(disk, name, into string) error {
 // xfs has no tool that replays its log but the kernel.
 func xfs() fileSystem {
 	// The smallest log, which mkfs calls unsupported: it is copied for every state.
-	return mounted("xfs", "nouuid", "mkfs.xfs", "-q", "--unsupported", "-l", "size=4m", "-m", "reflink=0")
+	return mounted("xfs", "nouuid", "mkfs.xfs", "-q", "--unsupported", "-l", "size=4m", "-m",
+		"reflink=0")
 }
 
 func btrfs() fileSystem {
@@ -233,7 +246,8 @@ func withMounted(kind, options, file string, do func(dir string) error) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	if _, err := vm.Output(exec.Command("mount", "-t", kind, "-o", strings.Trim("loop,"+options, ","), file, dir)); err != nil {
+	if _, err := vm.Output(exec.Command("mount", "-t", kind, "-o", strings.Trim("loop,"+options, ","),
+		file, dir)); err != nil {
 		return fmt.Errorf("%w %s: %w", errMount, kind, err)
 	}
 	defer func() { err = errors.Join(err, unix.Unmount(dir, 0)) }()

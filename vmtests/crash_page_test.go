@@ -9,22 +9,27 @@ import (
 	"testing"
 )
 
-// The tables of states in the documentation are made by the test that judges them, and compared with it in every run. UPDATE_SCRIPTS=1
-// and VMTESTS_ALL=1 write them.
+// The tables of states in the documentation are made by the test that judges them, and compared
+// with it in every run. UPDATE_SCRIPTS=1 and VMTESTS_ALL=1 write them.
 const cutPage = "../docs/explanation/boot-safety.md"
 
-// cutTables are the tables of the page: each begins behind a line with this comment, and takes the cases with such a prefix.
+// cutTables are the tables of the page: each begins behind a line with this comment, and takes the
+// cases with such a prefix.
 func cutTables() []struct {
 	comment string
 	has     func(name string) bool
 } {
-	prefixed := func(p string) func(string) bool { return func(n string) bool { return strings.HasPrefix(n, p) } }
+	prefixed := func(p string) func(
+		string) bool {
+		return func(n string) bool { return strings.HasPrefix(n, p) }
+	}
 	return []struct {
 		comment string
 		has     func(name string) bool
 	}{
 		{"<!-- states: install -->", func(n string) bool {
-			return !strings.HasPrefix(n, "inplace-") && !strings.HasPrefix(n, "rename-") && !strings.HasPrefix(n, "append-")
+			return !strings.HasPrefix(n, "inplace-") && !strings.HasPrefix(n, "rename-") &&
+				!strings.HasPrefix(n, "append-")
 		}},
 		{"<!-- states: in place -->", prefixed("inplace-")},
 		{"<!-- states: rename -->", prefixed("rename-")},
@@ -32,7 +37,8 @@ func cutTables() []struct {
 	}
 }
 
-const cutHeading = "| what is done | file system | states | old | new | torn | half | check | lost |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n"
+const cutHeading = "| what is done | file system | states | old | new | torn | half | check | " +
+	"lost |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n"
 
 // columns are the verdicts in the order of the tables.
 func columns() []string { return []string{"old", "new", "torn", "half", "check", "lost"} }
@@ -40,9 +46,12 @@ func columns() []string { return []string{"old", "new", "torn", "half", "check",
 // whatIsDone is a case in words.
 func whatIsDone(name string) string {
 	return map[string]string{
-		"first": "first segment", "shorter": "replace by a shorter one", "equal": "by an equally long one", "longer": "by a longer one",
-		"unchanged": "nothing to change", "remove": "remove", "create": "make a new file", "two": "two images in a row",
-		"inplace-first": "first segment", "inplace-shorter": "replace by a shorter one", "inplace-equal": "by an equally long one",
+		"first": "first segment", "shorter": "replace by a shorter one",
+		"equal": "by an equally long one", "longer": "by a longer one",
+		"unchanged": "nothing to change", "remove": "remove", "create": "make a new file",
+		"two":           "two images in a row",
+		"inplace-first": "first segment", "inplace-shorter": "replace by a shorter one",
+		"inplace-equal":  "by an equally long one",
 		"inplace-longer": "by a longer one", "inplace-remove": "remove",
 		"rename-first": "first segment", "rename-longer": "replace by a longer one",
 		"append-first": "first segment", "append-second": "a second one behind it",
@@ -55,15 +64,17 @@ func (d *crashDisk) row() string {
 	for _, v := range columns() {
 		counts = append(counts, strconv.Itoa(d.judged[v]))
 	}
-	return fmt.Sprintf("| %s | %s | %s |\n", whatIsDone(d.crashCase.name), d.system(), strings.Join(counts, " | "))
+	return fmt.Sprintf("| %s | %s | %s |\n", whatIsDone(d.crashCase.name), d.system(),
+		strings.Join(counts, " | "))
 }
 
 func (d *crashDisk) system() string {
 	return strings.Replace(d.fileSystem.name, "vfat", "vfat, FAT", 1)
 }
 
-// comparePage compares what was judged with the page. Numbers of states differ between runs: more are judged in long ones, and the
-// guest's kernel is free to write in other pieces, or earlier by itself. What never happened to an image of ours must not happen.
+// comparePage compares what was judged with the page. Numbers of states differ between runs: more
+// are judged in long ones, and the guest's kernel is free to write in other pieces, or earlier by
+// itself. What never happened to an image of ours must not happen.
 func comparePage(t *testing.T, disks []*crashDisk) {
 	data, err := os.ReadFile(cutPage)
 	if err != nil {
@@ -107,12 +118,14 @@ func (d *crashDisk) compareRow(t *testing.T, table string) {
 	lines := strings.Split(table, "\n")
 	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, prefix) })
 	if i < 0 {
-		t.Errorf("%s has no row %q: UPDATE_SCRIPTS=1 VMTESTS_ALL=1 go test -run TestPowerCut_imageIsOldOrNew ./vmtests", cutPage, prefix)
+		t.Errorf("%s has no row %q: UPDATE_SCRIPTS=1 VMTESTS_ALL=1 go test -run "+
+			"TestPowerCut_imageIsOldOrNew ./vmtests", cutPage, prefix)
 		return
 	}
 	cells := strings.Split(strings.Trim(lines[i], "| "), " | ")[3:]
 	for i, v := range columns() {
-		if n, err := strconv.Atoi(cells[i]); err != nil || !d.bad && n == 0 && d.judged[v] > 0 && v != "old" && v != "new" {
+		if n, err := strconv.Atoi(cells[i]); err != nil || !d.bad && n == 0 && d.judged[v] > 0 &&
+			v != "old" && v != "new" {
 			t.Errorf("%s: %d states are %q, and the page says %q", d.title(), d.judged[v], v, cells[i])
 		}
 	}

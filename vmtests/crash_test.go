@@ -18,14 +18,15 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// The tests of this file cut the power at every moment of an installation. A guest runs it on file systems whose every write
-// and flush QEMU records; from the records the host makes each state that a power cut could have left on the disk, and looks at
-// it with the tools of the file system.
+// The tests of this file cut the power at every moment of an installation. A guest runs it on file
+// systems whose every write and flush QEMU records; from the records the host makes each state that
+// a power cut could have left on the disk, and looks at it with the tools of the file system.
 
 // crashCase is one installation on one file system.
 type crashCase struct {
-	name   string
-	prior  []string // run on the host before, to make the image that is there; none: the image is the base
+	name string
+	// run on the host before, to make the image that is there; none: the image is the base
+	prior  []string
 	absent bool     // there is no image yet
 	run    []string // what the guest runs, the images' names without their directory last
 	full   bool     // the file system has no room for a second copy
@@ -34,28 +35,46 @@ type crashCase struct {
 }
 
 func crashCases() []crashCase {
-	install := func(args ...string) []string { return append([]string{"install", "-base", "/base"}, args...) }
-	inPlace := func(args ...string) []string { return append([]string{"in-place", "-base", "/base"}, args...) }
+	install := func(args ...string) []string {
+		return append([]string{"install", "-base", "/base"},
+			args...)
+	}
+	inPlace := func(args ...string) []string {
+		return append([]string{"in-place", "-base", "/base"},
+			args...)
+	}
 	return []crashCase{
 		{name: "first", run: install("new", "3000", "initrd"), brief: true},
-		{name: "shorter", prior: install("old", "90000", "initrd"), run: install("new", "3000", "initrd")},
+		{name: "shorter", prior: install("old", "90000", "initrd"),
+			run: install("new", "3000", "initrd")},
 		{name: "equal", prior: install("old", "3000", "initrd"), run: install("new", "3000", "initrd")},
-		{name: "longer", prior: install("old", "3000", "initrd"), run: install("new", "90000", "initrd"), brief: true},
-		{name: "unchanged", prior: install("old", "3000", "initrd"), run: install("old", "3000", "initrd")},
-		{name: "remove", prior: install("old", "3000", "initrd"), run: []string{"remove", "-base", "/base", "initrd"}},
+		{name: "longer", prior: install("old", "3000", "initrd"), run: install("new", "90000", "initrd"),
+			brief: true},
+		{name: "unchanged", prior: install("old", "3000", "initrd"),
+			run: install("old", "3000", "initrd")},
+		{name: "remove", prior: install("old", "3000", "initrd"),
+			run: []string{"remove", "-base", "/base", "initrd"}},
 		{name: "create", absent: true, run: install("new", "3000", "initrd"), brief: true},
-		{name: "two", prior: install("old", "3000", "initrd", "second"), run: install("new", "5000", "initrd", "second")},
+		{name: "two", prior: install("old", "3000", "initrd", "second"),
+			run: install("new", "5000", "initrd", "second")},
 
 		{name: "inplace-first", run: inPlace("new", "5000", "initrd"), full: true, brief: true},
-		{name: "inplace-shorter", prior: install("old", "20000", "initrd"), run: inPlace("new", "3000", "initrd"), full: true, brief: true},
-		{name: "inplace-equal", prior: install("old", "3000", "initrd"), run: inPlace("new", "3000", "initrd"), full: true},
-		{name: "inplace-longer", prior: install("old", "3000", "initrd"), run: inPlace("new", "20000", "initrd"), full: true, brief: true},
-		{name: "inplace-remove", prior: install("old", "20000", "initrd"), run: []string{"remove-in-place", "-base", "/base", "initrd"}, full: true},
+		{name: "inplace-shorter", prior: install("old", "20000", "initrd"),
+			run: inPlace("new", "3000", "initrd"), full: true, brief: true},
+		{name: "inplace-equal", prior: install("old", "3000", "initrd"),
+			run: inPlace("new", "3000", "initrd"), full: true},
+		{name: "inplace-longer", prior: install("old", "3000", "initrd"),
+			run: inPlace("new", "20000", "initrd"), full: true, brief: true},
+		{name: "inplace-remove", prior: install("old", "20000", "initrd"),
+			run: []string{"remove-in-place", "-base", "/base", "initrd"}, full: true},
 
-		{name: "rename-first", run: []string{"rename-once", "new", "3000", "initrd"}, bad: true, brief: true},
-		{name: "rename-longer", prior: install("old", "3000", "initrd"), run: []string{"rename-once", "new", "90000", "initrd"}, bad: true},
+		{name: "rename-first", run: []string{"rename-once", "new", "3000", "initrd"}, bad: true,
+			brief: true},
+		{name: "rename-longer", prior: install("old", "3000", "initrd"),
+			run: []string{"rename-once", "new", "90000", "initrd"}, bad: true},
 		{name: "append-first", run: []string{"append", "new", "20000", "initrd"}, bad: true, brief: true},
-		{name: "append-second", prior: install("old", "3000", "initrd"), run: []string{"append", "new", "90000", "initrd"}, bad: true},
+		{name: "append-second", prior: install("old", "3000", "initrd"),
+			run: []string{"append", "new", "90000", "initrd"}, bad: true},
 	}
 }
 
@@ -76,7 +95,8 @@ func (c crashCase) inPlace() bool { return strings.HasSuffix(c.run[0], "in-place
 type crashDisk struct {
 	crashCase
 	fileSystem
-	id             string            // in a guest; the serial number of a virtio disk has room for 20 bytes
+	// in a guest; the serial number of a virtio disk has room for 20 bytes
+	id             string
 	dir            string            // of its own, on the host
 	old, new       map[string][]byte // the images, by name; nil when there is none
 	anew           map[string][]byte // what the next run makes of a torn one, where it has room
@@ -97,7 +117,8 @@ const disksPerGuest = 20
 
 func TestPowerCut_imageIsOldOrNew(t *testing.T) {
 	k := testKernel(t)
-	need(t, "mkfs.vfat", "mcopy", "fsck.vfat", "mkfs.ext4", "e2fsck", "debugfs", "mkfs.xfs", "mkfs.btrfs")
+	need(t, "mkfs.vfat", "mcopy", "fsck.vfat", "mkfs.ext4", "e2fsck", "debugfs", "mkfs.xfs",
+		"mkfs.btrfs")
 	installer := guestProgram(t, "installer")
 	base := filepath.Join(t.TempDir(), "base")
 	var content vm.Tree
@@ -120,7 +141,9 @@ func TestPowerCut_imageIsOldOrNew(t *testing.T) {
 			if !c.on(system) {
 				continue
 			}
-			d := &crashDisk{id: fmt.Sprint("disk", len(disks)), crashCase: c, fileSystem: system, dir: t.TempDir(), judged: map[string]int{}, random: rand.New(rand.NewPCG(3, 4)), installer: installer, pri: base}
+			d := &crashDisk{id: fmt.Sprint("disk", len(disks)), crashCase: c, fileSystem: system,
+				dir: t.TempDir(), judged: map[string]int{}, random: rand.New(rand.NewPCG(3, 4)),
+				installer: installer, pri: base}
 			d.prepare(t)
 			disks = append(disks, d)
 		}
@@ -209,7 +232,8 @@ func (d *crashDisk) prepare(t *testing.T) {
 	d.new, d.anew = read(), read()
 	for name, data := range d.new {
 		// In place nothing becomes shorter, but where a file system truncates in order.
-		if less := len(d.old[name]) - len(data); d.inPlace() && less > 0 && (d.kind == "vfat" || d.run[0] == "in-place") {
+		if less := len(d.old[name]) - len(data); d.inPlace() && less > 0 &&
+			(d.kind == "vfat" || d.run[0] == "in-place") {
 			d.new[name] = append(data, make([]byte, less)...)
 		}
 	}
@@ -219,9 +243,11 @@ func (d *crashDisk) prepare(t *testing.T) {
 	}
 }
 
-// inGuest boots one guest that has all the disks and runs each one's installation. It powers off at once, so that what a disk
-// holds then is what the installation itself has made sure of. Of the file that disk names every write is recorded, if that is wanted.
-func inGuest(t *testing.T, k vm.Kernel, disks []*crashDisk, disk func(*crashDisk) string, record bool) {
+// inGuest boots one guest that has all the disks and runs each one's installation. It powers off at
+// once, so that what a disk holds then is what the installation itself has made sure of. Of the
+// file that disk names every write is recorded, if that is wanted.
+func inGuest(t *testing.T, k vm.Kernel, disks []*crashDisk, disk func(*crashDisk) string,
+	record bool) {
 	t.Helper()
 	var script strings.Builder
 	var args, modules []string
@@ -247,7 +273,8 @@ func inGuest(t *testing.T, k vm.Kernel, disks []*crashDisk, disk func(*crashDisk
 	root := &vm.Tree{}
 	root.Busybox()
 	slices.Sort(modules)
-	paths, err := k.AddModules(root, append([]string{"virtio_pci", "virtio_blk"}, slices.Compact(modules)...)...)
+	paths, err := k.AddModules(root, append([]string{"virtio_pci", "virtio_blk"},
+		slices.Compact(modules)...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +296,8 @@ try() {
 echo DONE
 poweroff -n -f
 `))
-	rep := boot(t, vm.Machine{Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512, Append: "quiet", Args: args})
+	rep := boot(t, vm.Machine{Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512,
+		Append: "quiet", Args: args})
 	if !rep.Done {
 		t.Fatal("the guest did not come to its end")
 	}
@@ -300,53 +328,60 @@ func (d *crashDisk) examine(t *testing.T) {
 	case long():
 		samples = 64 // each costs a mount, or a replay
 	}
-	// File systems with a journal have superblocks of several sectors, which is why disks write 4 KiB as a whole.
+	// File systems with a journal have superblocks of several sectors, which is why disks write 4 KiB
+	// as a whole.
 	unit := 4096
 	if d.kind == "vfat" {
 		unit = 512
 	}
 	state := d.before()
 	seen := map[[32]byte]string{}
-	err = vm.Replay(state, epochs, samples, unit, rand.New(rand.NewPCG(1, 2)), func(key [32]byte, final bool) error {
-		verdict, known := seen[key]
-		if !known {
-			verdict = d.judge(t, state)
-			seen[key] = verdict
-			d.judged[verdict]++
-			d.states++
-			if err := d.keep(state); err != nil {
-				return err
+	err = vm.Replay(state, epochs, samples, unit, rand.New(rand.NewPCG(1, 2)),
+		func(key [32]byte, final bool) error {
+			verdict, known := seen[key]
+			if !known {
+				verdict = d.judge(t, state)
+				seen[key] = verdict
+				d.judged[verdict]++
+				d.states++
+				if err := d.keep(state); err != nil {
+					return err
+				}
 			}
-		}
-		switch {
-		case d.bad:
-		case verdict != "old" && verdict != "new" && (verdict != "torn" || !d.inPlace()):
-			t.Errorf("a state in which the image is %s", verdict)
-		case final && verdict != "new":
-			t.Errorf("after the installation had returned, a state in which the image is %s", verdict)
-		}
-		return nil
-	})
+			switch {
+			case d.bad:
+			case verdict != "old" && verdict != "new" && (verdict != "torn" || !d.inPlace()):
+				t.Errorf("a state in which the image is %s", verdict)
+			case final && verdict != "new":
+				t.Errorf("after the installation had returned, a state in which the image is %s", verdict)
+			}
+			return nil
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%-23s %3d writes in %2d epochs; states %4d: %v", d.title(), writes, len(epochs), d.states, d.judged)
+	t.Logf("%-23s %3d writes in %2d epochs; states %4d: %v", d.title(), writes, len(epochs), d.states,
+		d.judged)
 	switch {
 	case d.bad && d.kind != "vfat":
 	case d.bad && d.run[0] == "rename-once" && d.judged["lost"] == 0:
-		// What is lost there is the reason for the second sync; where nothing is, the judge sees nothing either.
+		// What is lost there is the reason for the second sync; where nothing is, the judge sees nothing
+		// either.
 		t.Error("no state in which an image that was only renamed is lost")
 	case d.bad && d.run[0] == "append" && d.judged["half"]+d.judged["torn"]+d.judged["check"] == 0:
 		t.Error("no state in which what was only appended is torn")
 	case d.bad:
 	case d.judged["new"] == 0 || d.judged["old"] == 0 && d.crashCase.name != "unchanged":
-		t.Error("the states do not go from the old image to the new one: what was recorded is not an installation")
+		t.Error("the states do not go from the old image to the new one: what was recorded is not an " +
+			"installation")
 	}
 }
 
-// verdicts are what the image of a state can be, the worst last. Several images may be old and new, each for itself; the worst counts.
+// verdicts are what the image of a state can be, the worst last. Several images may be old and new,
+// each for itself; the worst counts.
 //
-//	torn    the base is whole; of what follows it the kernel uses no file, or only whole ones, and the next run makes the new image of it
+//	torn    the base is whole; of what follows it the kernel uses no file, or only whole
+//	        ones, and the next run makes the new image of it
 //	half    the base is whole; the kernel would use a file of which a part is missing
 //	check   the same, but the file's size and its clusters differ until the file system was checked
 //	lost    gone, not readable, or not even the base
@@ -377,7 +412,8 @@ func (d *crashDisk) judgeImage(t *testing.T, state, dir, name string) string {
 	into := filepath.Join(dir, name)
 	old, had := d.old[name]
 	err := d.read(state, name, into)
-	check := err != nil && d.kind == "vfat" && !errors.Is(err, fs.ErrNotExist) && d.mends(state, name, into)
+	check := err != nil && d.kind == "vfat" && !errors.Is(err, fs.ErrNotExist) &&
+		d.mends(state, name, into)
 	data, readErr := os.ReadFile(into)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !had:
@@ -412,7 +448,8 @@ func whole(t *testing.T, image []byte) bool {
 	return err == nil && i.Verify(t.Context(), nil) == nil
 }
 
-// half reports whether the kernel would make a file of what follows the base that is not the one of the old or the new image.
+// half reports whether the kernel would make a file of what follows the base that is not the one of
+// the old or the new image.
 func (d *crashDisk) half(image []byte, base int, name string) bool {
 	whole := append(unpackedKeys(d.old[name], base), unpackedKeys(d.new[name], base)...)
 	return slices.ContainsFunc(unpackedKeys(image, base), func(content []byte) bool {
@@ -420,8 +457,9 @@ func (d *crashDisk) half(image []byte, base int, name string) bool {
 	})
 }
 
-// unpackedKeys goes through plain archives behind a base as the kernel does (init/initramfs.c) and returns the content of the secrets.
-// One of which the end is missing has its full size, filled up with NULs.
+// unpackedKeys goes through plain archives behind a base as the kernel does (init/initramfs.c) and
+// returns the content of the secrets. One of which the end is missing has its full size, filled up
+// with NULs.
 func unpackedKeys(data []byte, base int) [][]byte {
 	const headerBytes = 110
 	align := func(n int) int { return (n + 3) &^ 3 }
@@ -458,7 +496,8 @@ func (d *crashDisk) mends(state, name, into string) bool {
 		return false
 	}
 	var exit *exec.ExitError // 1: something was mended
-	if err := exec.Command("fsck.vfat", "-a", "-w", mended).Run(); err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+	if err := exec.Command("fsck.vfat", "-a", "-w", mended).Run(); err != nil &&
+		(!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		return false
 	}
 	return os.RemoveAll(into) == nil && d.read(mended, name, into) == nil
@@ -495,10 +534,11 @@ func (d *crashDisk) keep(state string) error {
 	return copySparse(state, d.kept[at])
 }
 
-// The next run after a power cut, on the very disk and by the kernel's own vfat: it makes the new image, and the kernel finds no
-// fault in the file system though nothing has checked it. There is one exception, which nobody who lets a file on vfat grow can
-// avoid: the file's last cluster names one that is not marked as used, since the sectors of the table that say so are written in any order.
-// Then the file is checked before, as it is when the machine boots.
+// The next run after a power cut, on the very disk and by the kernel's own vfat: it makes the new
+// image, and the kernel finds no fault in the file system though nothing has checked it. There is
+// one exception, which nobody who lets a file on vfat grow can avoid: the file's last cluster names
+// one that is not marked as used, since the sectors of the table that say so are written in any
+// order. Then the file is checked before, as it is when the machine boots.
 func nextRuns(t *testing.T, k vm.Kernel, disks []*crashDisk) {
 	var again []*crashDisk
 	for _, d := range disks {
@@ -511,7 +551,8 @@ func nextRuns(t *testing.T, k vm.Kernel, disks []*crashDisk) {
 		}
 	}
 	for _, d := range again {
-		if out, _ := exec.Command("fsck.vfat", "-n", d.kept[0]).CombinedOutput(); bytes.Contains(out, []byte("free cluster")) {
+		if out, _ := exec.Command("fsck.vfat", "-n", d.kept[0]).CombinedOutput(); bytes.Contains(out,
+			[]byte("free cluster")) {
 			t.Logf("%s: checked before the next run", d.title())
 			if len(d.old["initrd"]) >= len(d.new["initrd"]) {
 				t.Errorf("%s: the file did not grow\n%s", d.title(), out)
@@ -527,7 +568,8 @@ func nextRuns(t *testing.T, k vm.Kernel, disks []*crashDisk) {
 				err := d.read(d.kept[0], name, into)
 				data, readErr := os.ReadFile(into)
 				if err != nil || readErr != nil || !bytes.Equal(data, d.new[name]) {
-					t.Errorf("%s: image of %d bytes after the next run, want %d: %v", d.title(), len(data), len(d.new[name]), err)
+					t.Errorf("%s: image of %d bytes after the next run, want %d: %v", d.title(), len(data),
+						len(d.new[name]), err)
 				}
 			}
 		}

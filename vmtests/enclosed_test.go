@@ -10,8 +10,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// limine before 12.4.0 puts a second initrd directly behind the first. Enclosed in a zstd frame a segment is found at any
-// offset, behind every compressor; a plain one is not (TestKernelUnpacksSegments_onlyOnFourByteBoundary).
+// limine before 12.4.0 puts a second initrd directly behind the first. Enclosed in a zstd frame a
+// segment is found at any offset, behind every compressor; a plain one is not
+// (TestKernelUnpacksSegments_onlyOnFourByteBoundary).
 func TestEnclosedSegment_isFoundAtAnyOffset(t *testing.T) {
 	k := testKernel(t)
 	image := filepath.Join(t.TempDir(), "enclosed")
@@ -42,7 +43,8 @@ func TestEnclosedSegment_isFoundAtAnyOffset(t *testing.T) {
 			gap := ((c.shift-len(base))%4 + 4) % 4 // what is needed for that offset, and nothing more
 			rep := boot(t, vm.Machine{Kernel: k, Initrd: writeImage(t, base, make([]byte, gap), enclosed)})
 			wantConsole(t, rep, lost, false)
-			expect(t, rep, map[string]string{"/.initrd-secrets/secret": regular(0o440, 7, 0, secretFile(300_000))})
+			expect(t, rep,
+				map[string]string{"/.initrd-secrets/secret": regular(0o440, 7, 0, secretFile(300_000))})
 		})
 	}
 }

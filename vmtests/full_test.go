@@ -10,8 +10,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// A boot partition is vfat, and full: package initrd's own tests of every amount of room, and of names, run on the kernel's own vfat, with
-// clusters of one sector.
+// A boot partition is vfat, and full: package initrd's own tests of every amount of room, and of
+// names, run on the kernel's own vfat, with clusters of one sector.
 func TestFullDisk_vfat(t *testing.T) {
 	k := testKernel(t)
 	need(t, "mkfs.vfat", "fsck.vfat")
@@ -28,7 +28,8 @@ func TestFullDisk_vfat(t *testing.T) {
 
 	root := &vm.Tree{}
 	root.Busybox()
-	modules, err := k.AddModules(root, "virtio_pci", "virtio_blk", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1")
+	modules, err := k.AddModules(root, "virtio_pci", "virtio_blk", "vfat", "nls_ascii", "nls_cp437",
+		"nls_iso8859-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,12 +50,15 @@ finish
 `, step)))
 	rep := boot(t, vm.Machine{
 		Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512,
-		Args: []string{"-drive", "format=raw,if=none,id=d,file=" + disk, "-device", "virtio-blk-pci,drive=d"},
+		Args: []string{"-drive", "format=raw,if=none,id=d,file=" + disk, "-device",
+			"virtio-blk-pci,drive=d"},
 	})
 	for _, failed := range rep.Failed("full") {
 		t.Error(failed)
 	}
-	for _, outcome := range []string{"created in place=false", "appended in place=true", "appended in place=false", "replaced in place=true", "repaired in place=true", "no space", "--- PASS: TestInstall_names_named"} {
+	for _, outcome := range []string{"created in place=false", "appended in place=true",
+		"appended in place=false", "replaced in place=true", "repaired in place=true", "no space",
+		"--- PASS: TestInstall_names_named"} {
 		wantConsole(t, rep, outcome, true)
 	}
 	run(t, exec.Command("fsck.vfat", "-n", disk))

@@ -8,7 +8,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// scriptedStageOne copies the secrets as NixOS's scripted stage 1 does and opens the disk with the key file.
+// scriptedStageOne copies the secrets as NixOS's scripted stage 1 does and opens the disk with the
+// key file.
 func scriptedStageOne(t *testing.T, k vm.Kernel) *vm.Tree {
 	t.Helper()
 	root := guestRoot(k, `

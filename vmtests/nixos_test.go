@@ -14,8 +14,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// nixosHost is what the NixOS module writes for the host of nixos/tests/eval/host.nix, as nixos/tests/eval/export.nix gives it.
-// Nothing of it is changed here: texts are put where the module says, programs and sops files where the texts expect them.
+// nixosHost is what the NixOS module writes for the host of nixos/tests/eval/host.nix, as
+// nixos/tests/eval/export.nix gives it. Nothing of it is changed here: texts are put where the
+// module says, programs and sops files where the texts expect them.
 type nixosHost struct {
 	Shell          string            `json:"shell"`
 	Programs       map[string]string `json:"programs"` // by name, the path in the store
@@ -26,7 +27,8 @@ type nixosHost struct {
 		Text       string `json:"text"`
 		Executable bool   `json:"executable"`
 	} `json:"files"`
-	SopsFiles         map[string]string `json:"sopsFiles"` // by the path in the store, the file of this repository
+	// by the path in the store, the file of this repository
+	SopsFiles         map[string]string `json:"sopsFiles"`
 	LUKSKeyFile       string            `json:"luksKeyFile"`
 	Activation        []string          `json:"activation"`
 	PreDeviceCommands string            `json:"preDeviceCommands"`
@@ -111,7 +113,8 @@ func (h nixosHost) store(t *testing.T, base []byte, further ...nixosHost) string
 	return disk
 }
 
-// libraries are what the programs of the store need beside it: NixOS's would find theirs in the store.
+// libraries are what the programs of the store need beside it: NixOS's would find theirs in the
+// store.
 func (h nixosHost) libraries(t *testing.T, tree *vm.Tree) {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -121,14 +124,16 @@ func (h nixosHost) libraries(t *testing.T, tree *vm.Tree) {
 	tree.Libraries(bash)
 }
 
-// stageOne is a base initrd whose init does what NixOS's scripted stage 1 does: copy, run the module's commands, open the disk with
-// the key file that the configuration names, go on in the real root.
+// stageOne is a base initrd whose init does what NixOS's scripted stage 1 does: copy, run the
+// module's commands, open the disk with the key file that the configuration names, go on in the
+// real root.
 func (h nixosHost) stageOne(t *testing.T, kernel vm.Kernel) []byte {
 	t.Helper()
 	var tree vm.Tree
 	tree.Busybox()
 	tree.Program("cryptsetup")
-	modules, err := kernel.AddModules(&tree, "virtio_pci", "virtio_blk", "dm-mod", "dm-crypt", "ecb", "xts")
+	modules, err := kernel.AddModules(&tree, "virtio_pci", "virtio_blk", "dm-mod", "dm-crypt", "ecb",
+		"xts")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,8 +166,8 @@ exec switch_root /sysroot /init
 	return compress(t, "zstd", data)
 }
 
-// root is the encrypted root file system. Its init runs the activation scripts in NixOS's order; between them, where NixOS makes
-// users, it looks whether their passwords are there.
+// root is the encrypted root file system. Its init runs the activation scripts in NixOS's order;
+// between them, where NixOS makes users, it looks whether their passwords are there.
 func (h nixosHost) root(t *testing.T, key string) string {
 	t.Helper()
 	var tree vm.Tree
@@ -208,9 +213,10 @@ func (h nixosHost) hostKey(t *testing.T, tree *vm.Tree) {
 	tree.File("/etc/ssh/ssh_host_ed25519_key", 0o600, key)
 }
 
-// TestNixOS_hostOfTheModule takes what the module writes through a whole switch, on a machine with nothing but a store, a host key and a
-// boot partition: the boot loader phase, in which the hook is run as the systemd-boot builder does; a boot of the image that came
-// out; activation in the real root.
+// TestNixOS_hostOfTheModule takes what the module writes through a whole switch, on a machine with
+// nothing but a store, a host key and a boot partition: the boot loader phase, in which the hook is
+// run as the systemd-boot builder does; a boot of the image that came out; activation in the real
+// root.
 func TestNixOS_hostOfTheModule(t *testing.T) {
 	kernel := testKernel(t)
 	need(t, "bash", "cryptsetup", "mkfs.ext4", "debugfs", "zstd")
@@ -222,7 +228,8 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 
 	image := h.install(t, kernel, store)
 	rep := boot(t, vm.Machine{
-		Kernel: kernel, Initrd: image, Memory: 512, Append: "quiet", Args: append(append(vm.Virtio(disk), vm.Virtio(store)...), "-smp", "2"),
+		Kernel: kernel, Initrd: image, Memory: 512, Append: "quiet",
+		Args: append(append(vm.Virtio(disk), vm.Virtio(store)...), "-smp", "2"),
 	})
 	want := map[string]string{
 		"stage1:/run/secrets/luks":               regular(0o400, 0, 0, []byte(value("luks"))),
@@ -233,14 +240,16 @@ func TestNixOS_hostOfTheModule(t *testing.T) {
 		"before:/run/secrets":                    "dir 755 0 0", // what stage 1 left
 		"before-users":                           "passwords are there",
 		"activation":                             "exit status 0",
-		"reader":                                 "failures map[], contents 1, file systems 2", // never a moment without the file
-		"link-/run/secrets":                      "/run/secrets.d/1",
-		"/run/secrets/luks":                      "missing", // needed in the initrd only
-		"/run/secrets/initrd-ssh-key":            regular(0o400, 0, 0, []byte(value("initrd-ssh-key"))),
-		"/run/secrets/nested/test/file":          regular(0o440, 1000, 1000, []byte("another value")),
-		"/run/secrets/rendered/app.conf":         regular(0o400, 1000, 1000, []byte("password=another value")),
-		"/run/secrets-for-users/test_key":        regular(0o400, 0, 0, []byte("test_value")),
-		"link-/var/lib/app/password":             "/run/secrets/nested/test/file",
+		// never a moment without the file
+		"reader":                        "failures map[], contents 1, file systems 2",
+		"link-/run/secrets":             "/run/secrets.d/1",
+		"/run/secrets/luks":             "missing", // needed in the initrd only
+		"/run/secrets/initrd-ssh-key":   regular(0o400, 0, 0, []byte(value("initrd-ssh-key"))),
+		"/run/secrets/nested/test/file": regular(0o440, 1000, 1000, []byte("another value")),
+		"/run/secrets/rendered/app.conf": regular(0o400, 1000, 1000,
+			[]byte("password=another value")),
+		"/run/secrets-for-users/test_key": regular(0o400, 0, 0, []byte("test_value")),
+		"link-/var/lib/app/password":      "/run/secrets/nested/test/file",
 	}
 	expect(t, rep, want)
 
@@ -266,8 +275,8 @@ AllowedIPs=10.100.0.0/24
 `, key, peerPublic)
 }
 
-// install boots a machine that installs its boot loader: a copy of the base on the boot partition, and the hook, three times, as at three
-// rebuilds. It returns the image.
+// install boots a machine that installs its boot loader: a copy of the base on the boot partition,
+// and the hook, three times, as at three rebuilds. It returns the image.
 func (h nixosHost) install(t *testing.T, kernel vm.Kernel, store string) string {
 	t.Helper()
 	var tree vm.Tree
@@ -324,8 +333,8 @@ finish
 	return image
 }
 
-// planted are values of the host's sops file that no disk may hold, outside installed images: of the private key a line that no
-// other key has.
+// planted are values of the host's sops file that no disk may hold, outside installed images: of
+// the private key a line that no other key has.
 func (h nixosHost) planted(t *testing.T) map[string][]byte {
 	t.Helper()
 	values := map[string][]byte{}

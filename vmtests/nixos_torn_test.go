@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// torn boots an image that ends in the middle of a file: the kernel gives the file its full size, and stage 1 must neither use it nor
-// miss the files before it.
+// torn boots an image that ends in the middle of a file: the kernel gives the file its full size,
+// and stage 1 must neither use it nor miss the files before it.
 func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
 	t.Helper()
 	data, err := os.ReadFile(image)
@@ -21,12 +21,14 @@ func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
 	if at < 0 {
 		t.Fatal("the image does not hold the key")
 	}
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]), Memory: 512, Append: "quiet"})
+	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]),
+		Memory: 512, Append: "quiet"})
 	for name, want := range map[string]string{
 		"stage1:/run/secrets/luks":                 "missing",
 		"stage1:/.initrd-secrets/run/secrets/luks": "missing",
-		"stage1:/etc/iscsi/chap":                   regular(0o600, 0, 0, []byte("another module's file\n")),
-		"disk":                                     "not opened",
+		"stage1:/etc/iscsi/chap": regular(0o600, 0, 0,
+			[]byte("another module's file\n")),
+		"disk": "not opened",
 	} {
 		if got := rep.Results[name].Detail; got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -42,21 +44,24 @@ func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
 	}
 }
 
-// halted boots an image that was being overwritten in place when the power failed: no secret is there, and stage 1 says why.
+// halted boots an image that was being overwritten in place when the power failed: no secret is
+// there, and stage 1 says why.
 func (h nixosHost) halted(t *testing.T, kernel vm.Kernel, image string) {
 	t.Helper()
 	data, err := os.ReadFile(image)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Package initrd puts its own files first and sets the two highest digits of the first one's size meanwhile.
+	// Package initrd puts its own files first and sets the two highest digits of the first one's size
+	// meanwhile.
 	const header, size = 110, 54
 	name := bytes.LastIndex(data, []byte(".sops-initrd-begin\x00"))
 	if name < header {
 		t.Fatal("the image has no segment")
 	}
 	copy(data[name-header+size:], "01")
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data), Memory: 512, Append: "quiet"})
+	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data), Memory: 512,
+		Append: "quiet"})
 	for _, name := range []string{"stage1:/run/secrets/luks", "stage1:/etc/iscsi/chap"} {
 		if got := rep.Results[name].Detail; got != "missing" {
 			t.Errorf("%s: %q", name, got)

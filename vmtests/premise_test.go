@@ -11,9 +11,10 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// The tests of this file do not test this project. They pin what the format in package initrd stands on: how kernels unpack
-// an image that consists of several archives (linux/init/initramfs.c). One that fails on a new kernel says which of our rules
-// has to be thought about again.
+// The tests of this file do not test this project. They pin what the format in package initrd
+// stands on: how kernels unpack an image that consists of several archives
+// (linux/init/initramfs.c). One that fails on a new kernel says which of our rules has to be
+// thought about again.
 
 const lost = "Initramfs unpacking failed"
 
@@ -28,7 +29,9 @@ func TestKernelUnpacksSegments_inOrder(t *testing.T) {
 }
 
 func segmentsInOrder(t *testing.T, k vm.Kernel) {
-	root := guestRoot(k, "describe /before /after /emptied /replaced /shorter /orphan/file /dir/kept /linked /linked/file /target /target/file /dir /middle /last /rootmode")
+	root := guestRoot(k,
+		"describe /before /after /emptied /replaced /shorter /orphan/file /dir/kept /linked "+
+			"/linked/file /target /target/file /dir /middle /last /rootmode")
 	root.File("/replaced", 0o644, []byte("base"))
 	root.File("/shorter", 0o644, bytes.Repeat([]byte("long"), 1000))
 	root.File("/emptied", 0o644, []byte("full"))
@@ -48,7 +51,8 @@ func segmentsInOrder(t *testing.T, k vm.Kernel) {
 	first = first[:len(first)-len(newc(t))] // an earlier segment needs no trailer
 	second := newc(t, cpio.StaticFile("./last", "second", 0o440))
 	compressed := compress(t, "gzip", newc(t, cpio.StaticFile("middle", "compressed", 0o400)))
-	compressed = append(pad(compressed, 4), compress(t, "zstd", newc(t, cpio.StaticFile("after", "compressed too", 0o400)))...)
+	compressed = append(pad(compressed, 4),
+		compress(t, "zstd", newc(t, cpio.StaticFile("after", "compressed too", 0o400)))...)
 
 	base := pad(compress(t, "zstd", archive(t, root)), 4)
 	image := writeImage(t, pad(before, 4), base, first, pad(compressed, 4), make([]byte, 512), second)
@@ -93,8 +97,8 @@ func TestKernelUnpacksSegments_onlyOnFourByteBoundary(t *testing.T) {
 	})
 }
 
-// The kernel's decoder of the legacy lz4 format takes the four bytes behind its last block for the next block's size: NULs
-// end it, a newc header does not. The other format of lz4 it does not know.
+// The kernel's decoder of the legacy lz4 format takes the four bytes behind its last block for the
+// next block's size: NULs end it, a newc header does not. The other format of lz4 it does not know.
 func TestKernelUnpacksSegments_behindLZ4NeedsFourNULs(t *testing.T) {
 	onKernels(t, func(t *testing.T, k vm.Kernel, all bool) {
 		onlyIf(t, all)
@@ -104,7 +108,8 @@ func TestKernelUnpacksSegments_behindLZ4NeedsFourNULs(t *testing.T) {
 
 func lz4Needs(t *testing.T, k vm.Kernel) {
 	base := compress(t, "lz4", archive(t, guestRoot(k, "describe /secret")))
-	// Bytes behind the end mark do not change how lz4 ends; here the alignment is made by the base itself.
+	// Bytes behind the end mark do not change how lz4 ends; here the alignment is made by the base
+	// itself.
 	for i := 1; len(base)%4 != 0; i++ {
 		root := guestRoot(k, "describe /secret")
 		root.File("/filler", 0o644, secretFile(i))
@@ -126,7 +131,8 @@ func lz4Needs(t *testing.T, k vm.Kernel) {
 	t.Run("frame format", func(t *testing.T) {
 		need(t, "lz4")
 		file := writeImage(t, archive(t, guestRoot(k, "describe /secret")))
-		rep := boot(t, vm.Machine{Kernel: k, Initrd: writeImage(t, run(t, exec.Command("lz4", "-q", "-c", file)))})
+		rep := boot(t,
+			vm.Machine{Kernel: k, Initrd: writeImage(t, run(t, exec.Command("lz4", "-q", "-c", file)))})
 		wantConsole(t, rep, "Unable to mount root fs", true)
 	})
 }

@@ -17,7 +17,8 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	builtIn = dir
-	_, err = vm.Output(exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/", "../cmd/sops-initrd", "../cmd/sops-install-secrets"))
+	_, err = vm.Output(exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/",
+		"../cmd/sops-initrd", "../cmd/sops-install-secrets"))
 	return dir, err
 })
 

@@ -9,12 +9,15 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// provide has sops-initrd put data into the image as path, from a sops file that sops made: a value of a file, or, where the data are
-// no text, a file of its own. The error has what the program said.
-func provide(t *testing.T, image, path, mode string, data []byte, binary bool, options ...string) error {
+// provide has sops-initrd put data into the image as path, from a sops file that sops made: a value
+// of a file, or, where the data are no text, a file of its own. The error has what the program
+// said.
+func provide(t *testing.T, image, path, mode string, data []byte, binary bool,
+	options ...string) error {
 	t.Helper()
 	dir := t.TempDir()
-	plain, encrypted, manifest := filepath.Join(dir, "plain"), filepath.Join(dir, "secrets"), filepath.Join(dir, "manifest.json")
+	plain, encrypted, manifest := filepath.Join(dir, "plain"), filepath.Join(dir, "secrets"),
+		filepath.Join(dir, "manifest.json")
 	secret, format := map[string]any{"name": "provided", "sopsFile": encrypted}, "binary"
 	if !binary {
 		format, secret["key"] = "json", "in-the-file"
@@ -22,8 +25,10 @@ func provide(t *testing.T, image, path, mode string, data []byte, binary bool, o
 	}
 	secret["format"] = format
 	writeFile(t, plain, 0o600, data)
-	writeFile(t, encrypted, 0o600, run(t, exec.Command("go", "tool", "sops", "encrypt", "--age", "age133mje49khydwktjjyvcqssnvkmu3cfdx4fdmq3pna9yzd6p6gd8sg7pg6r",
-		"--input-type", format, "--output-type", "json", plain)))
+	writeFile(t, encrypted, 0o600,
+		run(t, exec.Command("go", "tool", "sops", "encrypt", "--age",
+			"age133mje49khydwktjjyvcqssnvkmu3cfdx4fdmq3pna9yzd6p6gd8sg7pg6r",
+			"--input-type", format, "--output-type", "json", plain)))
 	keys, err := filepath.Abs(assets + "age-keys.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +37,8 @@ func provide(t *testing.T, image, path, mode string, data []byte, binary bool, o
 		"version": 1, "ageKeyFile": keys, "secrets": []any{secret},
 		"entries": []any{map[string]any{"path": path, "secret": "provided", "mode": mode}},
 	}))
-	args := append([]string{"append", "--manifest", manifest, "--state", filepath.Join(dir, "state")}, options...)
+	args := append([]string{"append", "--manifest", manifest, "--state", filepath.Join(dir, "state")},
+		options...)
 	_, err = vm.Output(exec.Command(program(t, "sops-initrd"), append(args, "--", image)...))
 	return err
 }

@@ -14,9 +14,11 @@ import (
 
 // The tests of this file boot images that package initrd made.
 
-func install(t *testing.T, image string, opts initrd.Options, entries ...initrd.Entry) initrd.Result {
+func install(t *testing.T, image string, opts initrd.Options,
+	entries ...initrd.Entry) initrd.Result {
 	t.Helper()
-	s, err := initrd.NewSegment(entries, initrd.Digest{1}, initrd.Profile{CopyDir: "/.initrd-secrets", NeedBase: true})
+	s, err := initrd.NewSegment(entries, initrd.Digest{1}, initrd.Profile{CopyDir: "/.initrd-secrets",
+		NeedBase: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,14 +29,15 @@ func install(t *testing.T, image string, opts initrd.Options, entries ...initrd.
 	return res
 }
 
-// secrets are the entries that every base is booted with: binary data, modes and owners of all kinds, and a value that
-// changes from one installation to the next.
+// secrets are the entries that every base is booted with: binary data, modes and owners of all
+// kinds, and a value that changes from one installation to the next.
 func secrets(version string) []initrd.Entry {
 	binary := append(secretFile(4090), "\n\x00\r\n\xff\x00"...)
 	return []initrd.Entry{
 		{Path: "/.initrd-secrets", Mode: fs.ModeDir | 0o755},
 		{Path: "/.initrd-secrets/etc/luks.key", Mode: 0o400, Data: binary},
-		{Path: "/.initrd-secrets/etc/wireguard/wg0.key", Mode: 0o440, UID: 152, GID: 152, Data: []byte("wg " + version)},
+		{Path: "/.initrd-secrets/etc/wireguard/wg0.key", Mode: 0o440, UID: 152, GID: 152,
+			Data: []byte("wg " + version)},
 		{Path: "/.initrd-secrets/empty", Mode: 0o600, GID: 7},
 		{Path: "/etc/direct", Mode: fs.ModeSetuid | 0o755, UID: 65534, GID: 65534, Data: []byte(version)},
 		{Path: "/.initrd-secrets/link", Mode: fs.ModeSymlink | 0o777, Target: "etc/luks.key"},
@@ -65,8 +68,9 @@ func secretsBase(k vm.Kernel) *vm.Tree {
 	return root
 }
 
-// Each compressor's kernel decoder has its own idea of where its data ends. Every base is installed twice, with other values
-// the second time: the kernel has to see the second, the image to hold one segment.
+// Each compressor's kernel decoder has its own idea of where its data ends. Every base is installed
+// twice, with other values the second time: the kernel has to see the second, the image to hold one
+// segment.
 func TestSegmentSeen_behindEveryBase(t *testing.T) {
 	onKernels(t, behindEveryBase)
 }
@@ -78,14 +82,16 @@ func behindEveryBase(t *testing.T, k vm.Kernel, all bool) {
 		}
 		t.Run(format, func(t *testing.T) {
 			if format != "none" {
-				need(t, map[string]string{"zstd": "zstd", "gzip": "gzip", "xz": "xz", "lz4": "lz4", "bzip2": "bzip2", "lzma": "xz"}[format])
+				need(t, map[string]string{"zstd": "zstd", "gzip": "gzip", "xz": "xz", "lz4": "lz4",
+					"bzip2": "bzip2", "lzma": "xz"}[format])
 			}
 			base := compress(t, format, archive(t, secretsBase(k)))
 			// All four lengths modulo 4 take their turn; trailing NULs are part of a base as any other byte.
 			image := writeImage(t, base)
 			first := install(t, image, initrd.Options{}, secrets("first")...)
 			second := install(t, image, initrd.Options{}, secrets("second, longer")...)
-			if second.Action != initrd.Replaced || second.Base != int64(len(base)) || first.Offset != second.Offset {
+			if second.Action != initrd.Replaced || second.Base != int64(len(base)) ||
+				first.Offset != second.Offset {
 				t.Errorf("second installation: %+v, first: %+v", second, first)
 			}
 			rep := boot(t, vm.Machine{Kernel: k, Initrd: image})
@@ -119,8 +125,9 @@ func atEveryLength(t *testing.T, k vm.Kernel, _ bool) {
 	}
 }
 
-// GRUB and limine load the segment as a file of its own, behind the initrd; the loader pads the first to four bytes. The file
-// has to be right in itself: a kernel that gets it first, with no base before it, takes it too.
+// GRUB and limine load the segment as a file of its own, behind the initrd; the loader pads the
+// first to four bytes. The file has to be right in itself: a kernel that gets it first, with no
+// base before it, takes it too.
 func TestSegmentSeen_asFileOfItsOwn(t *testing.T) {
 	onKernels(t, func(t *testing.T, k vm.Kernel, all bool) {
 		onlyIf(t, all)
@@ -132,7 +139,8 @@ func asFileOfItsOwn(t *testing.T, k vm.Kernel) {
 	for _, format := range []string{"zstd", "lz4"} {
 		base := compress(t, format, archive(t, secretsBase(k)))
 		own := filepath.Join(t.TempDir(), "secrets")
-		if res := install(t, own, initrd.Options{Base: writeImage(t, base)}, secrets("own file")...); res.Action != initrd.Created {
+		if res := install(t, own, initrd.Options{Base: writeImage(t, base)},
+			secrets("own file")...); res.Action != initrd.Created {
 			t.Errorf("action %q, want %q", res.Action, initrd.Created)
 		}
 		segment, err := os.ReadFile(own)
@@ -151,7 +159,8 @@ func asFileOfItsOwn(t *testing.T, k vm.Kernel) {
 				wantConsole(t, rep, lost, false)
 				seen := secretsSeen("own file")
 				if name == "before " {
-					seen["/etc/direct"] = "missing" // its parent is a directory of the base, so the segment does not have it
+					// its parent is a directory of the base, so the segment does not have it
+					seen["/etc/direct"] = "missing"
 				}
 				expect(t, rep, seen)
 			})
@@ -159,7 +168,8 @@ func asFileOfItsOwn(t *testing.T, k vm.Kernel) {
 	}
 }
 
-// A stock appender's segments behind the base, cut or torn, are gone when the pristine base is named.
+// A stock appender's segments behind the base, cut or torn, are gone when the pristine base is
+// named.
 func TestSegmentSeen_afterRepair(t *testing.T) {
 	k := testKernel(t)
 	base := compress(t, "zstd", archive(t, secretsBase(k)))
@@ -173,7 +183,8 @@ func TestSegmentSeen_afterRepair(t *testing.T) {
 	if err := os.Truncate(image, int64(len(whole)-1500)); err != nil {
 		t.Fatal(err)
 	}
-	if res := install(t, image, initrd.Options{Base: pristine}, secrets("repaired")...); res.Action != initrd.Repaired {
+	if res := install(t, image, initrd.Options{Base: pristine},
+		secrets("repaired")...); res.Action != initrd.Repaired {
 		t.Errorf("action %q, want %q", res.Action, initrd.Repaired)
 	}
 	rep := boot(t, vm.Machine{Kernel: k, Initrd: image})
@@ -181,8 +192,9 @@ func TestSegmentSeen_afterRepair(t *testing.T) {
 	expect(t, rep, secretsSeen("repaired"))
 }
 
-// The state in which an image is while its end is overwritten in place: the kernel takes everything behind the marker for the marker's
-// content, so no secret is there, old or new, and the base boots without a word.
+// The state in which an image is while its end is overwritten in place: the kernel takes everything
+// behind the marker for the marker's content, so no secret is there, old or new, and the base boots
+// without a word.
 func TestSegmentSeen_haltedNot(t *testing.T) {
 	k := testKernel(t)
 	for _, format := range []string{"zstd", "lz4"} {
@@ -214,14 +226,16 @@ func TestSegmentSeen_byURoot(t *testing.T) {
 	k := testKernel(t)
 	dir := t.TempDir()
 	image := filepath.Join(dir, "uroot.cpio")
-	cmd := exec.Command("go", "tool", "u-root", "-o", image, "-initcmd", "readsecret", "-defaultsh", "", "./testdata/readsecret")
+	cmd := exec.Command("go", "tool", "u-root", "-o", image, "-initcmd", "readsecret", "-defaultsh",
+		"", "./testdata/readsecret")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("u-root: %v\n%s", err, out)
 	}
 	install(t, image, initrd.Options{}, secrets("u-root")...)
 	seen := secretsSeen("u-root")
-	rep := boot(t, vm.Machine{Kernel: k, Initrd: image, Append: "quiet -- /.initrd-secrets/etc/luks.key /.initrd-secrets/etc/wireguard/wg0.key"})
+	rep := boot(t, vm.Machine{Kernel: k, Initrd: image,
+		Append: "quiet -- /.initrd-secrets/etc/luks.key /.initrd-secrets/etc/wireguard/wg0.key"})
 	wantConsole(t, rep, lost, false)
 	expect(t, rep, map[string]string{
 		"/.initrd-secrets/etc/luks.key":          seen["/.initrd-secrets/etc/luks.key"],

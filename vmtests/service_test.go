@@ -15,9 +15,11 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// generation is what the module writes for the host when its sops file has other values: whatever depends on the file has
-// another path in the store. The file is made from the one of the generation before, by sops itself.
-func generation(t *testing.T, number int, from string, values map[string]string) (h nixosHost, file string) {
+// generation is what the module writes for the host when its sops file has other values: whatever
+// depends on the file has another path in the store. The file is made from the one of the
+// generation before, by sops itself.
+func generation(t *testing.T, number int, from string, values map[string]string) (h nixosHost,
+	file string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
 	if err != nil {
@@ -78,8 +80,8 @@ func (h nixosHost) bash(t *testing.T, tree *vm.Tree) {
 	testSysroot(t).AddProgram(tree, h.Shell, bash)
 }
 
-// sysusers has systemd-sysusers make the user app as nixpkgs' module systemd.sysusers does: the hash comes as a credential, from
-// the user's hashedPasswordFile.
+// sysusers has systemd-sysusers make the user app as nixpkgs' module systemd.sysusers does: the
+// hash comes as a credential, from the user's hashedPasswordFile.
 func sysusers(tree *vm.Tree) {
 	tree.File("/etc/sysusers.d/00-nixos.conf", 0o644, []byte("u app 1000 \"app\" /\n"))
 	tree.File("/etc/systemd/system/systemd-sysusers.service.d/overrides.conf", 0o644, []byte(`[Unit]
@@ -89,9 +91,10 @@ LoadCredential=passwd.hashed-password.app:/run/secrets-for-users/test_key
 `))
 }
 
-// switchStandIn stands for NixOS's switch-to-configuration, in the order of its steps (nixpkgs, switch-to-configuration-ng): the boot
-// loader, which calls the hook of the new system with the installed image; units that changed are stopped; activation; the
-// units that come before everything; the lists that activation wrote; units that changed are started.
+// switchStandIn stands for NixOS's switch-to-configuration, in the order of its steps (nixpkgs,
+// switch-to-configuration-ng): the boot loader, which calls the hook of the new system with the
+// installed image; units that changed are stopped; activation; the units that come before
+// everything; the lists that activation wrote; units that changed are started.
 const switchStandIn = `#!/bin/busybox sh
 set -e
 new=/systems/$1
@@ -153,13 +156,15 @@ password() { grep '^app:' /etc/shadow | cut -d: -f2 | tr -d '\n' | digest; }
 `
 
 // systemdRoot is the encrypted root of the host, with the systems it can switch to.
-func (h nixosHost) systemdRoot(t *testing.T, key string, systems map[int]nixosHost, script string) string {
+func (h nixosHost) systemdRoot(t *testing.T, key string, systems map[int]nixosHost,
+	script string) string {
 	t.Helper()
 	tree := systemdRoot(t)
 	h.bash(t, tree)
 	h.hostKey(t, tree)
 	sysusers(tree)
-	installUnit(tree, "sysinit-reactivation.target", hostUnit{Text: "[Unit]\nDescription=Reactivate sysinit units\n"})
+	installUnit(tree, "sysinit-reactivation.target",
+		hostUnit{Text: "[Unit]\nDescription=Reactivate sysinit units\n"})
 	for name, u := range h.Units {
 		installUnit(tree, name, u)
 	}
@@ -191,9 +196,11 @@ func encrypted(t *testing.T, tree *vm.Tree, sizeMiB int, key []byte) string {
 	return disk
 }
 
-const systemdAppend = "rw fsck.mode=skip systemd.show_status=0 systemd.log_target=journal-or-kmsg quiet"
+const systemdAppend = "rw fsck.mode=skip systemd.show_status=0 " +
+	"systemd.log_target=journal-or-kmsg quiet"
 
-// showsConsole makes sure that the console has the lines that a page of the documentation shows, in that order.
+// showsConsole makes sure that the console has the lines that a page of the documentation shows, in
+// that order.
 func showsConsole(t *testing.T, rep *vm.Report, page string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -213,14 +220,16 @@ func showsConsole(t *testing.T, rep *vm.Report, page string) {
 	}
 }
 
-// TestNixOS_fromSwitchToService takes the host through what happens between a switch and a service that has its secret: the boot loader is
-// installed, with the hook; the machine boots through systemd in stage 1, opens its root with the key file and goes on with
-// systemd there; users and services get their secrets; the next switches restart and reload who has to see what changed.
+// TestNixOS_fromSwitchToService takes the host through what happens between a switch and a service
+// that has its secret: the boot loader is installed, with the hook; the machine boots through
+// systemd in stage 1, opens its root with the key file and goes on with systemd there; users and
+// services get their secrets; the next switches restart and reload who has to see what changed.
 func TestNixOS_fromSwitchToService(t *testing.T) {
 	kernel := testKernel(t)
 	need(t, "bash", "cryptsetup", "mkfs.ext4", "mkfs.vfat", "mcopy", "debugfs", "zstd")
 	const (
-		hash     = "$6$initrd$" + "kCmvSmpS0pHTbqLRtcRjyD6kMkOTmXFMQwDBqqPjYHFM5CWqTUAl5nk3gBUoyjzcQw2DS6SXTDHzqmFvBtQ1r1"
+		hash = "$6$initrd$" +
+			"kCmvSmpS0pHTbqLRtcRjyD6kMkOTmXFMQwDBqqPjYHFM5CWqTUAl5nk3gBUoyjzcQw2DS6SXTDHzqmFvBtQ1r1"
 		tunnel   = "WLfKjKwjDTPzm2HgTRuKSBCBJ7qbBSPBPKz8ilvUqUg="
 		rotated  = "uBWIe2jPjzQdOGQ7DfXBlSYBLCyN4XjcLpUW1PdZ4kc="
 		password = "the first password"
@@ -230,12 +239,15 @@ func TestNixOS_fromSwitchToService(t *testing.T) {
 	first, file := generation(t, 1, assets+"secrets.yaml", map[string]string{
 		`["test_key"]`: hash, `["wireguard"]`: tunnel, `["nested"]["test"]["file"]`: password,
 	})
-	second, file := generation(t, 2, file, map[string]string{`["nested"]["test"]["file"]`: newer, `["wireguard"]`: rotated})
+	second, file := generation(t, 2, file, map[string]string{`["nested"]["test"]["file"]`: newer,
+		`["wireguard"]`: rotated})
 	third, _ := generation(t, 3, file, map[string]string{`["initrd-ssh-key"]`: lateKey})
 	value := secretsOf(t, file)
 
-	stageOne := first.systemdStageOne(t, kernel, "vfat", "nls_cp437", "nls_ascii") // for the boot partition
-	stageOne.File("/etc/crypttab", 0o600, []byte("root /dev/vda "+first.LUKSKeyFile+" luks,x-initrd.attach\n"))
+	// for the boot partition
+	stageOne := first.systemdStageOne(t, kernel, "vfat", "nls_cp437", "nls_ascii")
+	stageOne.File("/etc/crypttab", 0o600,
+		[]byte("root /dev/vda "+first.LUKSKeyFile+" luks,x-initrd.attach\n"))
 	stageOne.File("/etc/fstab", 0o644, []byte("/dev/vdb /sysroot/nix ext4 ro\n"))
 	base := compress(t, "zstd", archive(t, stageOne))
 	store := first.store(t, base, second, third)
@@ -298,14 +310,16 @@ describe /run/nixos/activation-restart-list
 		t.Fatal(err)
 	}
 	machine := vm.Machine{
-		Kernel: kernel, Initrd: image, Memory: 768, Append: "root=/dev/mapper/root rootfstype=ext4 " + systemdAppend,
+		Kernel: kernel, Initrd: image, Memory: 768, Append: "root=/dev/mapper/root rootfstype=ext4 " +
+			systemdAppend,
 		Args: append(append(vm.Virtio(disk), vm.Virtio(store)...), vm.Virtio(bootDisk)...),
 	}
 	rep := boot(t, machine)
 
 	sum := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
 	sees := func(s string) string { return "active " + sum(s) }
-	installed := "/run/credentials/web.service/password /run/secrets.d/1/nested/test/file /run/secrets.d/1/rendered/app.conf "
+	installed := "/run/credentials/web.service/password /run/secrets.d/1/nested/test/file " +
+		"/run/secrets.d/1/rendered/app.conf "
 	expect(t, rep, map[string]string{
 		"users":                       "1000 " + sum(hash),
 		"boot:web":                    sees(password),
@@ -324,8 +338,9 @@ describe /run/nixos/activation-restart-list
 		"search:installed":            installed,
 		"failed":                      "",
 
-		"switch-2":                "exit status 0",
-		"switch-2:ran":            "sops-install-secrets-for-users.service sops-install-secrets.service web.service ",
+		"switch-2": "exit status 0",
+		"switch-2:ran": "sops-install-secrets-for-users.service " +
+			"sops-install-secrets.service web.service ",
 		"switch-2:web":            sees(newer),
 		"switch-2:proxy":          sees("password=" + password), // the same process as before,
 		"switch-2:proxy-reloaded": sum("password=" + newer),     // which was told
@@ -337,8 +352,10 @@ describe /run/nixos/activation-restart-list
 		"switch-3:web":                       sees(newer),
 		"/run/nixos/activation-restart-list": "missing",
 	})
-	if uid, err := strconv.Atoi(rep.Results["web-user"].Detail); err != nil || uid < 61184 || uid > 65519 {
-		t.Errorf("web ran as %q, which is no dynamic user (systemd.exec(5))", rep.Results["web-user"].Detail)
+	if uid, err := strconv.Atoi(rep.Results["web-user"].Detail); err != nil || uid < 61184 ||
+		uid > 65519 {
+		t.Errorf("web ran as %q, which is no dynamic user (systemd.exec(5))",
+			rep.Results["web-user"].Detail)
 	}
 	for _, secret := range []string{value("luks"), tunnel, rotated, password, newer} {
 		wantConsole(t, rep, secret, false)
@@ -362,5 +379,6 @@ describe /run/nixos/activation-restart-list
 	machine.Append = strings.Replace(machine.Append, "show_status=0", "show_status=1 TERM=dumb", 1)
 	rep = boot(t, machine)
 	showsConsole(t, rep, repository+"/docs/explanation/console-of-a-boot.md")
-	expect(t, rep, map[string]string{"again:web": sees(newer), "again:proxy": sees("password=" + newer), "again:shadow": sum(hash)})
+	expect(t, rep, map[string]string{"again:web": sees(newer),
+		"again:proxy": sees("password=" + newer), "again:shadow": sum(hash)})
 }

@@ -40,7 +40,8 @@ func newSSHKey(t *testing.T) sshKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sshKey{pem.EncodeToMemory(block), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))}
+	return sshKey{pem.EncodeToMemory(block),
+		strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))}
 }
 
 const passphrase = "correct horse battery staple"
@@ -61,8 +62,9 @@ var openSSH = sshServer{
 	install: func(t *testing.T, tree *vm.Tree, client sshKey) {
 		testSysroot(t).Add(tree, "/usr/sbin/sshd")
 		tree.File("/etc/ssh/authorized_keys", 0o600, []byte(client.public+"\n"))
-		tree.File("/etc/ssh/sshd_config", 0o600, []byte("HostKey "+hostKeyPath+"\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"+
-			"AuthorizedKeysFile /etc/ssh/authorized_keys\nStrictModes no\nPidFile none\n"))
+		tree.File("/etc/ssh/sshd_config", 0o600,
+			[]byte("HostKey "+hostKeyPath+"\nUsePAM no\nPermitRootLogin yes\nPasswordAuthentication no\n"+
+				"AuthorizedKeysFile /etc/ssh/authorized_keys\nStrictModes no\nPidFile none\n"))
 	},
 	store: func(_ *testing.T, key sshKey) []byte { return key.private },
 }
@@ -80,7 +82,8 @@ var dropbear = sshServer{
 		dir := t.TempDir()
 		theirs, own := filepath.Join(dir, "openssh"), filepath.Join(dir, "dropbear")
 		writeFile(t, theirs, 0o600, key.private)
-		convert, err := testSysroot(t).Command(t.Context(), "/usr/bin/dropbearconvert", "openssh", "dropbear", theirs, own)
+		convert, err := testSysroot(t).Command(t.Context(), "/usr/bin/dropbearconvert", "openssh",
+			"dropbear", theirs, own)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,23 +98,27 @@ var dropbear = sshServer{
 }
 
 // provide has the program put the host key into the image, from a sops file.
-func (s sshServer) provide(t *testing.T, image string, key sshKey, mode string, options ...string) error {
+func (s sshServer) provide(t *testing.T, image string, key sshKey, mode string,
+	options ...string) error {
 	t.Helper()
 	return provide(t, image, hostKeyPath, mode, s.store(t, key), s.binary, options...)
 }
 
-// stageOne is an initrd with the server, which opens the disk with a passphrase that somebody sends, and goes on there.
+// stageOne is an initrd with the server, which opens the disk with a passphrase that somebody
+// sends, and goes on there.
 func (s sshServer) stageOne(t *testing.T, k vm.Kernel, client sshKey) *vm.Tree {
 	t.Helper()
 	tree := &vm.Tree{}
 	testSysroot(t).Add(tree, "/sbin/cryptsetup", "/usr/lib/*-linux-gnu/libnss_files*")
 	s.install(t, tree, client)
 	tree.Busybox()
-	tree.File("/etc/passwd", 0o644, []byte("root:*:0:0::/root:/bin/sh\nsshd:*:74:74::/run/sshd:/bin/false\n"))
+	tree.File("/etc/passwd", 0o644,
+		[]byte("root:*:0:0::/root:/bin/sh\nsshd:*:74:74::/run/sshd:/bin/false\n"))
 	tree.File("/etc/group", 0o644, []byte("root:x:0:\nsshd:x:74:\n"))
 	tree.File("/etc/shells", 0o644, []byte("/bin/sh\n"))
 	tree.File("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nshadow: files\n"))
-	modules, err := k.AddModules(tree, "virtio_pci", "virtio_net", "virtio_blk", "dm-mod", "dm-crypt", "ecb", "xts")
+	modules, err := k.AddModules(tree, "virtio_pci", "virtio_net", "virtio_blk", "dm-mod", "dm-crypt",
+		"ecb", "xts")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,25 +148,29 @@ exec switch_root /sysroot /sbin/init
 	return tree
 }
 
-// sshTo sends the passphrase to the guest's stage 1, from a client that knows the given host keys only. It tries until somebody
-// answers.
+// sshTo sends the passphrase to the guest's stage 1, from a client that knows the given host keys
+// only. It tries until somebody answers.
 func sshTo(ctx context.Context, t *testing.T, port int, client, host sshKey) error {
 	dir := t.TempDir()
 	identity, known := filepath.Join(dir, "identity"), filepath.Join(dir, "known_hosts")
 	if err := os.WriteFile(identity, client.private, 0o600); err != nil {
 		return err
 	}
-	if err := os.WriteFile(known, fmt.Appendf(nil, "[127.0.0.1]:%d %s\n", port, host.public), 0o600); err != nil {
+	if err := os.WriteFile(known, fmt.Appendf(nil, "[127.0.0.1]:%d %s\n", port, host.public),
+		0o600); err != nil {
 		return err
 	}
 	for {
-		cmd := exec.CommandContext(ctx, "ssh", "-F", "none", "-p", fmt.Sprint(port), "-i", identity, "-o", "IdentitiesOnly=yes",
-			"-o", "UserKnownHostsFile="+known, "-o", "GlobalKnownHostsFile=none", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+		cmd := exec.CommandContext(ctx, "ssh", "-F", "none", "-p", fmt.Sprint(port), "-i", identity, "-o",
+			"IdentitiesOnly=yes",
+			"-o", "UserKnownHostsFile="+known, "-o", "GlobalKnownHostsFile=none", "-o",
+			"StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
 			"-o", "ConnectTimeout=20", "root@127.0.0.1", "cat > /run/passphrase")
 		cmd.Stdin = strings.NewReader(passphrase)
 		out, err := cmd.CombinedOutput()
 		// The emulator accepts connections before anybody listens in the guest.
-		retry := bytes.Contains(out, []byte("Connection reset")) || bytes.Contains(out, []byte("Connection closed")) ||
+		retry := bytes.Contains(out, []byte("Connection reset")) ||
+			bytes.Contains(out, []byte("Connection closed")) ||
 			bytes.Contains(out, []byte("timed out")) || bytes.Contains(out, []byte("Connection refused"))
 		if err == nil {
 			return nil
@@ -181,8 +192,8 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// TestSSHUnlock sends the passphrase of the disk to a server in stage 1 that proves who it is with a key from a sops file, and
-// sees the machine come up to multi-user.target.
+// TestSSHUnlock sends the passphrase of the disk to a server in stage 1 that proves who it is with
+// a key from a sops file, and sees the machine come up to multi-user.target.
 func TestSSHUnlock(t *testing.T) {
 	k := testKernel(t)
 	need(t, "ssh", "cryptsetup", "mkfs.ext4")
@@ -221,8 +232,10 @@ describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:
 		})
 	}
 
-	line := func(key sshKey) []byte { return bytes.Split(key.private, []byte("\n"))[2] } // one that no other key has
-	noPlaintext(t, disk, map[string][]byte{"passphrase": []byte(passphrase), "first key": line(one), "second key": line(two)})
+	// one that no other key has
+	line := func(key sshKey) []byte { return bytes.Split(key.private, []byte("\n"))[2] }
+	noPlaintext(t, disk, map[string][]byte{"passphrase": []byte(passphrase), "first key": line(one),
+		"second key": line(two)})
 
 	t.Run("key that others can read", func(t *testing.T) {
 		image := writeImage(t, compress(t, "zstd", archive(t, openSSH.stageOne(t, k, client))))
@@ -250,8 +263,10 @@ describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:
 	})
 }
 
-// unlock boots the machine. A client that expects the other key has to refuse; then comes one that expects the right one.
-func (s sshServer) unlock(t *testing.T, k vm.Kernel, image, disk string, client, expected, other sshKey) {
+// unlock boots the machine. A client that expects the other key has to refuse; then comes one that
+// expects the right one.
+func (s sshServer) unlock(t *testing.T, k vm.Kernel, image, disk string, client, expected,
+	other sshKey) {
 	t.Helper()
 	port := freePort(t)
 	m := sshMachine(k, image, disk, port)
@@ -282,6 +297,8 @@ func (s sshServer) unlock(t *testing.T, k vm.Kernel, image, disk string, client,
 func sshMachine(k vm.Kernel, image, disk string, port int) vm.Machine {
 	return vm.Machine{
 		Kernel: k, Initrd: image, Memory: 512,
-		Args: append(vm.Virtio(disk), "-netdev", fmt.Sprintf("user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:%d-:22", port), "-device", "virtio-net-pci,netdev=n"),
+		Args: append(vm.Virtio(disk), "-netdev",
+			fmt.Sprintf("user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:%d-:22", port), "-device",
+			"virtio-net-pci,netdev=n"),
 	}
 }

@@ -21,16 +21,18 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// The tests of this file cut the power at any moment of a whole switch on a machine that goes on with what is on its disks:
-// one boots what the former left, and switches again.
+// The tests of this file cut the power at any moment of a whole switch on a machine that goes on
+// with what is on its disks: one boots what the former left, and switches again.
 
 // switchSeedEnv names the seed of the moments: that of a run that failed, to repeat it.
 const switchSeedEnv = "VMTEST_SEED"
 
-// switchGenerations take turns: the machine switches from the one that it runs to the next, and both stay in the menu.
+// switchGenerations take turns: the machine switches from the one that it runs to the next, and
+// both stay in the menu.
 const switchGenerations = 3
 
-// switchHost is a machine with an ESP, a store, and a disk for what has to stay (its key, and the record of what was installed).
+// switchHost is a machine with an ESP, a store, and a disk for what has to stay (its key, and the
+// record of what was installed).
 type switchHost struct {
 	kernel           vm.Kernel
 	store, state     string
@@ -53,7 +55,8 @@ type moment struct {
 	after time.Duration
 }
 
-// anyMoment picks one: every step alike, since the short ones are those that matter, and up to a little after its end.
+// anyMoment picks one: every step alike, since the short ones are those that matter, and up to a
+// little after its end.
 func (h *switchHost) anyMoment(random *rand.Rand) moment {
 	step := random.IntN(len(h.steps))
 	return moment{step, time.Duration(random.Float64() * 1.1 * float64(h.steps[step].took))}
@@ -61,15 +64,17 @@ func (h *switchHost) anyMoment(random *rand.Rand) moment {
 
 const switchParameters = "console=ttyS0 no_timer_check panic=-1 quiet"
 
-// switchMount are the options of the ESP's mount. Without dirsync, nixpkgs' builder itself can lose the whole menu: it renames
-// each entry over the older one, and the next flush of any file brings to the disk that the older one's clusters are free, but
-// not what the directory leads to now, which comes at the end, when the file system is flushed (Linux, fs/fat/file.c).
+// switchMount are the options of the ESP's mount. Without dirsync, nixpkgs' builder itself can lose
+// the whole menu: it renames each entry over the older one, and the next flush of any file brings
+// to the disk that the older one's clusters are free, but not what the directory leads to now,
+// which comes at the end, when the file system is flushed (Linux, fs/fat/file.c).
 const switchMount = "umask=0077,dirsync"
 
 // switchPlain is what a kernel parameter asks for: a mount without dirsync.
 const switchPlain = "plain-mount"
 
-// switchInit is the init of all generations: it says what it was given, then switches to the next generation.
+// switchInit is the init of all generations: it says what it was given, then switches to the next
+// generation.
 func switchInit(modules []string) string {
 	return vm.Prelude + `
 options=` + switchMount + `
@@ -104,7 +109,8 @@ func newSwitchHost(t *testing.T, k vm.Kernel) *switchHost {
 		root.Libraries(program(t, name))
 		store.Copy("/"+name, program(t, name))
 	}
-	modules, err := k.AddModules(&root, "virtio_pci", "virtio_blk", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859-1")
+	modules, err := k.AddModules(&root, "virtio_pci", "virtio_blk", "vfat", "nls_ascii", "nls_cp437",
+		"nls_iso8859-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +126,8 @@ func newSwitchHost(t *testing.T, k vm.Kernel) *switchHost {
 	for g := 1; g <= switchGenerations; g++ {
 		h.generation(t, g, keyFile, &root, &store)
 	}
-	h.store, h.state, h.esp = filepath.Join(dir, "store"), filepath.Join(dir, "state"), filepath.Join(dir, "esp")
+	h.store, h.state, h.esp = filepath.Join(dir, "store"), filepath.Join(dir, "state"),
+		filepath.Join(dir, "esp")
 	if err := vm.MakeExt4(t.Context(), &store, h.store, 128); err != nil {
 		t.Fatal(err)
 	}
@@ -133,19 +140,21 @@ func newSwitchHost(t *testing.T, k vm.Kernel) *switchHost {
 	return h
 }
 
-// generation makes a generation's secrets, what its build puts into the store, and, on this machine, the image that its hook
-// has to make.
+// generation makes a generation's secrets, what its build puts into the store, and, on this
+// machine, the image that its hook has to make.
 func (h *switchHost) generation(t *testing.T, g int, key string, root, store *vm.Tree) {
 	t.Helper()
 	dir := t.TempDir()
-	h.value[g], h.activated[g] = fmt.Appendf(nil, "key file of generation %d ", g), fmt.Appendf(nil, "password of generation %d", g)
+	h.value[g], h.activated[g] = fmt.Appendf(nil, "key file of generation %d ", g),
+		fmt.Appendf(nil, "password of generation %d", g)
 	h.value[g] = append(h.value[g], randomBytes(30_000 * g)[20_000*(g-1):]...)
 	root.File("/generation", 0o644, []byte(strconv.Itoa(g)))
 	h.initrd[g] = writeImage(t, compress(t, "zstd", archive(t, root)))
 	store.Copy(fmt.Sprintf("/%d/initrd", g), h.initrd[g])
 
 	encrypt := func(name, kind string, plain []byte) {
-		cmd := exec.Command("go", "tool", "sops", "encrypt", "--age", "age1cv92ayum8a9242xal4d7rtzns9s4gfzh3jrx64khjvk5tv06n3psx9ld33",
+		cmd := exec.Command("go", "tool", "sops", "encrypt", "--age",
+			"age1cv92ayum8a9242xal4d7rtzns9s4gfzh3jrx64khjvk5tv06n3psx9ld33",
 			"--input-type", kind, "--output-type", "json", "--filename-override", name, "/dev/stdin")
 		cmd.Stdin = bytes.NewReader(plain)
 		writeFile(t, filepath.Join(dir, name), 0o444, run(t, cmd))
@@ -154,16 +163,20 @@ func (h *switchHost) generation(t *testing.T, g int, key string, root, store *vm
 	encrypt("luks.key", "binary", h.value[g])
 	encrypt("secrets.json", "json", fmt.Appendf(nil, `{"password": %q}`, h.activated[g]))
 	manifests := func(in, key string) (initrd, activation []byte) {
-		luks := map[string]any{"name": "luks", "key": "", "sopsFile": in + "/luks.key", "format": "binary"}
-		password := map[string]any{"name": "password", "key": "password", "sopsFile": in + "/secrets.json", "format": "json", "path": "/run/secrets/password", "mode": "0400"}
+		luks := map[string]any{"name": "luks", "key": "", "sopsFile": in + "/luks.key",
+			"format": "binary"}
+		password := map[string]any{"name": "password", "key": "password", "sopsFile": in +
+			"/secrets.json", "format": "json", "path": "/run/secrets/password", "mode": "0400"}
 		initrd, err := json.Marshal(map[string]any{
-			"version": 1, "ageKeyFile": key, "secrets": []any{luks}, "entries": []any{map[string]any{"path": "/etc/luks.key", "secret": "luks"}},
+			"version": 1, "ageKeyFile": key, "secrets": []any{luks},
+			"entries": []any{map[string]any{"path": "/etc/luks.key", "secret": "luks"}},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		activation, err = json.Marshal(map[string]any{
-			"version": 1, "ageKeyFile": key, "secrets": []any{password}, "secretsMountPoint": "/run/secrets.d", "symlinkPath": "/run/secrets", "keepGenerations": 1,
+			"version": 1, "ageKeyFile": key, "secrets": []any{password},
+			"secretsMountPoint": "/run/secrets.d", "symlinkPath": "/run/secrets", "keepGenerations": 1,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +187,8 @@ func (h *switchHost) generation(t *testing.T, g int, key string, root, store *vm
 	store.File(fmt.Sprintf("/%d/manifest-initrd.json", g), 0o444, initrd)
 	store.File(fmt.Sprintf("/%d/manifest.json", g), 0o444, activation)
 	store.File(fmt.Sprintf("/%d/append-initrd-secrets", g), 0o555, fmt.Appendf(nil,
-		"#!/bin/sh\nexec /nix/sops-initrd append --manifest /nix/%d/manifest-initrd.json --base /nix/%d/initrd --state /state/record -- \"$1\"\n", g, g))
+		"#!/bin/sh\nexec /nix/sops-initrd append --manifest /nix/%d/manifest-initrd.json --base "+
+			"/nix/%d/initrd --state /state/record -- \"$1\"\n", g, g))
 
 	here, _ := manifests(dir, key)
 	writeFile(t, filepath.Join(dir, "manifest-initrd.json"), 0o600, here)
@@ -184,7 +198,8 @@ func (h *switchHost) generation(t *testing.T, g int, key string, root, store *vm
 		t.Fatal(err)
 	}
 	writeFile(t, image, 0o600, base)
-	run(t, exec.Command(program(t, "sops-initrd"), "append", "--manifest", filepath.Join(dir, "manifest-initrd.json"), "--base", h.initrd[g],
+	run(t, exec.Command(program(t, "sops-initrd"), "append", "--manifest",
+		filepath.Join(dir, "manifest-initrd.json"), "--base", h.initrd[g],
 		"--state", filepath.Join(dir, "state"), "--", image))
 	if h.image[g], err = os.ReadFile(image); err != nil {
 		t.Fatal(err)
@@ -233,12 +248,14 @@ func (h *switchHost) menu(t *testing.T, esp string) (entries map[int]entry, chos
 		}
 		e := entry{generation: g, image: filepath.Join(dir, fmt.Sprintf("image-%d", g))}
 		image := read(fmt.Sprintf("EFI/nixos/%d-initrd.efi", g))
-		e.whole = bytes.Contains(conf, fmt.Appendf(nil, "initrd /EFI/nixos/%d-initrd.efi\n", g)) && bytes.HasSuffix(conf, []byte(switchParameters+"\n")) &&
+		e.whole = bytes.Contains(conf, fmt.Appendf(nil, "initrd /EFI/nixos/%d-initrd.efi\n", g)) &&
+			bytes.HasSuffix(conf, []byte(switchParameters+"\n")) &&
 			bytes.Equal(image, h.image[g]) && bytes.Equal(read("EFI/nixos/0-kernel.efi"), kernel)
 		writeFile(t, e.image, 0o600, image)
 		entries[g] = e
 	}
-	match := regexp.MustCompile(`(?m)^default nixos-generation-(\d)\.conf$`).FindSubmatch(read("loader/loader.conf"))
+	match := regexp.MustCompile(`(?m)^default nixos-generation-(\d)\.conf$`).FindSubmatch(
+		read("loader/loader.conf"))
 	if match != nil {
 		chosen, _ = strconv.Atoi(string(match[1]))
 	}
@@ -248,7 +265,8 @@ func (h *switchHost) menu(t *testing.T, esp string) (entries map[int]entry, chos
 // machine boots an entry as the loader would, the real one where there is time for it.
 func (h *switchHost) machine(e entry, loader bool, next int) vm.Machine {
 	if loader {
-		return vm.Machine{Kernel: h.kernel, Firmware: "uefi", Memory: 512, Args: h.disks(), Timeout: loaderTimeout}
+		return vm.Machine{Kernel: h.kernel, Firmware: "uefi", Memory: 512, Args: h.disks(),
+			Timeout: loaderTimeout}
 	}
 	return vm.Machine{
 		Kernel: h.kernel, Initrd: e.image, Memory: 512, Args: h.disks(),
@@ -256,7 +274,8 @@ func (h *switchHost) machine(e entry, loader bool, next int) vm.Machine {
 	}
 }
 
-// firstSwitches installs two generations and lets the switches come to their end: they say how long one takes here.
+// firstSwitches installs two generations and lets the switches come to their end: they say how long
+// one takes here.
 func (h *switchHost) firstSwitches(t *testing.T) {
 	t.Helper()
 	for g := range 2 {
@@ -278,7 +297,8 @@ func (h *switchHost) firstSwitches(t *testing.T) {
 		}
 		rep := boot(t, m)
 		expect(t, rep, map[string]string{
-			"generation": "1", luksKey: regular(0o400, 0, 0, h.value[1]), "fsck": "0", "/run/secrets/password": regular(0o400, 0, 0, h.activated[g+1]),
+			"generation": "1", luksKey: regular(0o400, 0, 0, h.value[1]), "fsck": "0",
+			"/run/secrets/password": regular(0o400, 0, 0, h.activated[g+1]),
 		})
 	}
 	entries, chosen := h.menu(t, h.esp)
@@ -325,9 +345,12 @@ func TestPowerCut_wholeSwitch(t *testing.T) {
 			at.step = len(h.steps) + 1 // never: the last switch comes to its end
 		}
 		rep, step := h.cut(t, chosen, loader, at, "")
-		t.Logf("after %2d cuts: %s, generation %d%s; switch to %d, cut %4d ms into step %2d (%s)", done, verdict, chosen,
-			map[bool]string{true: ", started by systemd-boot"}[loader], next, at.after.Milliseconds(), at.step, step)
-		for name, detail := range map[string]string{"generation": strconv.Itoa(chosen), luksKey: regular(0o400, 0, 0, h.value[chosen])} {
+		t.Logf("after %2d cuts: %s, generation %d%s; switch to %d, cut %4d ms into step %2d (%s)", done,
+			verdict, chosen,
+			map[bool]string{true: ", started by systemd-boot"}[loader], next, at.after.Milliseconds(),
+			at.step, step)
+		for name, detail := range map[string]string{"generation": strconv.Itoa(chosen),
+			luksKey: regular(0o400, 0, 0, h.value[chosen])} {
 			if got := rep.Results[name]; got.Detail != detail {
 				t.Fatalf("after %d cuts: %s: %q, want %q\n%s", done, name, got.Detail, detail, rep.Console)
 			}
@@ -340,14 +363,16 @@ func TestPowerCut_wholeSwitch(t *testing.T) {
 	}
 }
 
-// search looks for values after all: on the ESP they may be in the installed images and in what killed runs and replaced
-// images left in clusters that are free now, which vfat does not overwrite, or that belonged to no file when the power was cut:
-// of those fsck.vfat -a, which runs before every mount, makes files. They may be in no other file, and on the other disks nowhere.
+// search looks for values after all: on the ESP they may be in the installed images and in what
+// killed runs and replaced images left in clusters that are free now, which vfat does not
+// overwrite, or that belonged to no file when the power was cut: of those fsck.vfat -a, which runs
+// before every mount, makes files. They may be in no other file, and on the other disks nowhere.
 func (h *switchHost) search(t *testing.T) {
 	t.Helper()
 	values := map[string][]byte{}
 	for g := 1; g <= switchGenerations; g++ {
-		values[fmt.Sprintf("key file of generation %d", g)], values[fmt.Sprintf("password of generation %d", g)] = h.value[g], h.activated[g]
+		values[fmt.Sprintf("key file of generation %d", g)],
+			values[fmt.Sprintf("password of generation %d", g)] = h.value[g], h.activated[g]
 	}
 	noPlaintext(t, h.store, values)
 	noPlaintext(t, h.state, values)
@@ -365,7 +390,8 @@ func (h *switchHost) search(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range regexp.MustCompile(`(?m)^::(/FSCK[0-9]+\.REC)$`).FindAllSubmatch(listing, -1) {
+	for _, name := range regexp.MustCompile(`(?m)^::(/FSCK[0-9]+\.REC)$`).FindAllSubmatch(listing,
+		-1) {
 		t.Logf("the check of the file system made %s", name[1])
 		found, err := vm.FATExtents(t.Context(), h.esp, string(name[1]))
 		if err != nil {
@@ -385,7 +411,8 @@ func (h *switchHost) search(t *testing.T) {
 	noPlaintext(t, h.esp, values, append(may, free...)...)
 }
 
-// judge says which generation boots now, and whether that is the one from which or to which the last switch was.
+// judge says which generation boots now, and whether that is the one from which or to which the
+// last switch was.
 func (h *switchHost) judge(t *testing.T, previous, next int) (chosen int, verdict string) {
 	t.Helper()
 	entries, chosen := h.menu(t, h.esp)
@@ -397,13 +424,15 @@ func (h *switchHost) judge(t *testing.T, previous, next int) (chosen int, verdic
 	case entries[previous].whole:
 		return previous, "previous, by hand"
 	}
-	t.Fatalf("neither generation %d nor %d boots: menu %+v, default %d", previous, next, entries, chosen)
+	t.Fatalf("neither generation %d nor %d boots: menu %+v, default %d", previous, next, entries,
+		chosen)
 	return 0, ""
 }
 
-// cut boots a generation, with the loader or as it would, and kills the machine in its switch. It returns the step that was
-// being done.
-func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment, parameters string) (rep *vm.Report, step string) {
+// cut boots a generation, with the loader or as it would, and kills the machine in its switch. It
+// returns the step that was being done.
+func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment,
+	parameters string) (rep *vm.Report, step string) {
 	t.Helper()
 	entries, _ := h.menu(t, h.esp)
 	m := h.machine(entries[generation], loader, generation%switchGenerations+1)
@@ -433,8 +462,9 @@ func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment, p
 	return rep, step
 }
 
-// Every write of one switch, as QEMU recorded them: in each state in which the ESP can be between two of them there is something
-// to boot. Without dirsync there is not: that is what the option is for.
+// Every write of one switch, as QEMU recorded them: in each state in which the ESP can be between
+// two of them there is something to boot. Without dirsync there is not: that is what the option is
+// for.
 func TestPowerCut_everyWriteOfASwitch(t *testing.T) {
 	onlyIf(t, long())
 	k := testKernel(t)
@@ -454,7 +484,8 @@ func TestPowerCut_everyWriteOfASwitch(t *testing.T) {
 			found := h.everyState(t, before, parameter)
 			t.Logf("states: %v", found)
 			if found["generation 2"] == 0 || found["generation 3"] == 0 {
-				t.Error("the states do not go from one generation to the next: what was recorded is not a switch")
+				t.Error("the states do not go from one generation to the next: what was recorded is not a " +
+					"switch")
 			}
 			if lost := found["lost"] > 0; lost != (parameter == switchPlain) {
 				t.Errorf("states without anything to boot: %v, want %v", lost, !lost)
@@ -463,8 +494,10 @@ func TestPowerCut_everyWriteOfASwitch(t *testing.T) {
 	}
 }
 
-// everyState switches from generation 2 to 3 and counts, after each write, what the loader would boot.
-func (h *switchHost) everyState(t *testing.T, before []byte, parameter string) (found map[string]int) {
+// everyState switches from generation 2 to 3 and counts, after each write, what the loader would
+// boot.
+func (h *switchHost) everyState(t *testing.T, before []byte,
+	parameter string) (found map[string]int) {
 	t.Helper()
 	log, state := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "state")
 	writeFile(t, log, 0o600, nil)
@@ -474,10 +507,12 @@ func (h *switchHost) everyState(t *testing.T, before []byte, parameter string) (
 	m.Args = nil // in this order: /dev/vda and so on
 	for i, disk := range []string{h.store, h.state} {
 		id := fmt.Sprintf("disk%d", i)
-		m.Args = append(m.Args, "-drive", "if=none,format=raw,id="+id+",file="+disk, "-device", "virtio-blk-pci,drive="+id)
+		m.Args = append(m.Args, "-drive", "if=none,format=raw,id="+id+",file="+disk, "-device",
+			"virtio-blk-pci,drive="+id)
 	}
 	m.Args = append(m.Args, vm.LoggedDisk("esp", h.esp, log)...)
-	expect(t, boot(t, m), map[string]string{"generation": "2", "/run/secrets/password": regular(0o400, 0, 0, h.activated[3])})
+	expect(t, boot(t, m), map[string]string{"generation": "2", "/run/secrets/password": regular(0o400,
+		0, 0, h.activated[3])})
 	epochs, err := vm.ReadLog(log)
 	if err != nil {
 		t.Fatal(err)

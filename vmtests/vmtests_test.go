@@ -93,8 +93,8 @@ func writeImage(t *testing.T, parts ...[]byte) string {
 	return file
 }
 
-// busyboxRoot is a tree whose init runs script between the prelude and the end of the protocol, for a kernel of this machine's
-// architecture.
+// busyboxRoot is a tree whose init runs script between the prelude and the end of the protocol, for
+// a kernel of this machine's architecture.
 func busyboxRoot(script string) *vm.Tree { return guestRoot(vm.Kernel{}, script) }
 
 // guestRoot is the same for any kernel.
@@ -123,7 +123,8 @@ func compress(t *testing.T, format string, data []byte) []byte {
 	return out
 }
 
-// newc writes records as they are, with the trailer: premise tests need archives that no careful builder would make.
+// newc writes records as they are, with the trailer: premise tests need archives that no careful
+// builder would make.
 func newc(t *testing.T, recs ...cpio.Record) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -190,8 +191,8 @@ func wantConsole(t *testing.T, rep *vm.Report, text string, present bool) {
 // long tells whether the cases that are kept out of the ordinary run are wanted.
 func long() bool { return os.Getenv("VMTESTS_ALL") == "1" }
 
-// noPlaintext searches a whole disk image for values that may be nowhere on it but in the extents that are left out: those of installed
-// initrds. What was freed counts.
+// noPlaintext searches a whole disk image for values that may be nowhere on it but in the extents
+// that are left out: those of installed initrds. What was freed counts.
 func noPlaintext(t *testing.T, disk string, values map[string][]byte, except ...vm.Extent) {
 	t.Helper()
 	found, err := vm.FindPlaintext(disk, values, except...)

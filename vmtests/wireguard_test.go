@@ -15,17 +15,25 @@ import (
 // peerPrivate is the key of the far end, whose public half the host's template has.
 const peerPrivate = "+dvc2u5cbFHjujg30j1Sgv82lUuj9N+D6cb66vTRrHo="
 
-// networkd adds systemd-networkd to a stage 1, as an ordinary user with the number that NixOS gives it.
+// networkd adds systemd-networkd to a stage 1, as an ordinary user with the number that NixOS gives
+// it.
 func networkd(t *testing.T, tree *vm.Tree) {
 	t.Helper()
-	testSysroot(t).Add(tree, "/lib/systemd/systemd-networkd", "/lib/systemd/system/systemd-networkd.service", "/lib/systemd/system/systemd-networkd.socket", "/usr/bin/wg")
-	tree.File("/etc/passwd", 0o644, []byte("root:x:0:0::/root:/bin/sh\nsystemd-network:x:152:152::/:/bin/false\n"))
-	tree.File("/etc/group", 0o644, []byte("root:x:0:\nsystemd-network:x:152:\ntty:x:5:\ndisk:x:6:\nkmem:x:15:\nkvm:x:104:\ninput:x:105:\nrender:x:106:\n"+
-		"audio:x:29:\nvideo:x:44:\nlp:x:7:\ndialout:x:20:\ncdrom:x:24:\ntape:x:26:\nsgx:x:107:\n"))
-	tree.Link("/etc/systemd/system/sysinit.target.wants/systemd-networkd.service", "/lib/systemd/system/systemd-networkd.service")
+	testSysroot(t).Add(tree, "/lib/systemd/systemd-networkd",
+		"/lib/systemd/system/systemd-networkd.service", "/lib/systemd/system/systemd-networkd.socket",
+		"/usr/bin/wg")
+	tree.File("/etc/passwd", 0o644,
+		[]byte("root:x:0:0::/root:/bin/sh\nsystemd-network:x:152:152::/:/bin/false\n"))
+	tree.File("/etc/group", 0o644,
+		[]byte("root:x:0:\nsystemd-network:x:152:\ntty:x:5:\ndisk:x:6:\nkmem:x:15:\nkvm:x:104:\n"+
+			"input:x:105:\nrender:x:106:\naudio:x:29:\n"+
+			"video:x:44:\nlp:x:7:\ndialout:x:20:\ncdrom:x:24:\ntape:x:26:\nsgx:x:107:\n"))
+	tree.Link("/etc/systemd/system/sysinit.target.wants/systemd-networkd.service",
+		"/lib/systemd/system/systemd-networkd.service")
 }
 
-// append runs the program on an image with what the module writes for the hook; only where sops files and keys are is said anew.
+// append runs the program on an image with what the module writes for the hook; only where sops
+// files and keys are is said anew.
 func (h nixosHost) append(t *testing.T, image string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,13 +48,15 @@ func (h nixosHost) append(t *testing.T, image string) {
 		replace = append(replace, path, file)
 	}
 	manifest := filepath.Join(dir, "manifest.json")
-	writeFile(t, manifest, 0o600, []byte(strings.NewReplacer(replace...).Replace(h.Files[h.ManifestInitrd].Text)))
-	run(t, exec.Command(program(t, "sops-initrd"), "append", "--manifest", manifest, "--state", filepath.Join(dir, "state"), "--", image))
+	writeFile(t, manifest, 0o600,
+		[]byte(strings.NewReplacer(replace...).Replace(h.Files[h.ManifestInitrd].Text)))
+	run(t, exec.Command(program(t, "sops-initrd"), "append", "--manifest", manifest, "--state",
+		filepath.Join(dir, "state"), "--", image))
 }
 
-// TestWireGuard_inStageOne has networkd bring up a tunnel in stage 1, with a template from a sops file, rendered by the hook's program. The
-// far end is a second interface, whose packets the kernel takes from and gives to a network of its own; nothing but the keys
-// connects the two.
+// TestWireGuard_inStageOne has networkd bring up a tunnel in stage 1, with a template from a sops
+// file, rendered by the hook's program. The far end is a second interface, whose packets the kernel
+// takes from and gives to a network of its own; nothing but the keys connects the two.
 func TestWireGuard_inStageOne(t *testing.T) {
 	kernel := testKernel(t)
 	need(t, "bash", "zstd")
@@ -60,11 +70,14 @@ func TestWireGuard_inStageOne(t *testing.T) {
 
 	tree := h.systemdStageOne(t, kernel, "wireguard")
 	networkd(t, tree)
-	tree.File("/etc/systemd/network/wg0.network", 0o644, []byte("[Match]\nName=wg0\n[Network]\nAddress=10.100.0.2/24\n"))
+	tree.File("/etc/systemd/network/wg0.network", 0o644,
+		[]byte("[Match]\nName=wg0\n[Network]\nAddress=10.100.0.2/24\n"))
 	// The same key as a file that a netdev names, which is how docs/examples/wireguard.nix has it.
-	tree.File("/etc/systemd/network/wg1.netdev", 0o644, []byte("[NetDev]\nName=wg1\nKind=wireguard\n[WireGuard]\nPrivateKeyFile=/run/wireguard/key\n"))
+	tree.File("/etc/systemd/network/wg1.netdev", 0o644,
+		[]byte("[NetDev]\nName=wg1\nKind=wireguard\n[WireGuard]\nPrivateKeyFile=/run/wireguard/key\n"))
 	tree.File("/peer.key", 0o600, []byte(peerPrivate+"\n"))
-	installUnit(tree, "probe.target", hostUnit{Text: "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nAllowIsolate=yes\n"})
+	installUnit(tree, "probe.target",
+		hostUnit{Text: "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\nAllowIsolate=yes\n"})
 	probe(tree, "probe.target", "systemd-networkd.service", `
 describe /etc/systemd/network/wg0.netdev /run/wireguard/key
 result networkd ok "$(stat -c %u /proc/$(pidof systemd-networkd))"
@@ -110,7 +123,8 @@ result everybody-said ok "$(said)"
 `)
 	image := writeImage(t, compress(t, "zstd", archive(t, tree)))
 	h.append(t, image)
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: image, Memory: 512, Append: "rd.systemd.unit=probe.target " + systemdAppend})
+	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: image, Memory: 512,
+		Append: "rd.systemd.unit=probe.target " + systemdAppend})
 	expect(t, rep, map[string]string{
 		"/etc/systemd/network/wg0.netdev": regular(0o640, 152, 152, netdev(key)),
 		"/run/wireguard/key":              regular(0o440, 0, 152, []byte(key)),
@@ -122,11 +136,14 @@ result everybody-said ok "$(said)"
 		"handshake":                       "both",
 		"said":                            "",
 
-		// What the owner and the mode are for: networkd is no root, and does not like a key that others can read.
-		"wrong-owner":      "Unable to access interface: No such device",
-		"wrong-owner-said": "Failed to open configuration file '/etc/systemd/network/wg0.netdev': Permission denied",
-		"everybody":        public,
-		"everybody-said":   "/etc/systemd/network/wg0.netdev has 0644 mode that is too permissive, please adjust the ownership and access mode.",
+		// What the owner and the mode are for: networkd is no root, and does not like a key that others
+		// can read.
+		"wrong-owner": "Unable to access interface: No such device",
+		"wrong-owner-said": "Failed to open configuration file '/etc/systemd/network/wg0.netdev': " +
+			"Permission denied",
+		"everybody": public,
+		"everybody-said": "/etc/systemd/network/wg0.netdev has 0644 mode that is too permissive, " +
+			"please adjust the ownership and access mode.",
 	})
 	wantConsole(t, rep, key, false)
 }

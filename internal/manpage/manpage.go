@@ -1,8 +1,8 @@
-// Package manpage checks that the flags of a program, its usage text and the source of its manual page tell the same. It is
-// imported by tests only.
+// Package manpage checks that the flags of a program, its usage text and the source of its manual
+// page tell the same. It is imported by tests only.
 //
-// The source is Markdown that go-md2man turns into a manual page: a title line "% NAME SECTION", level-one
-// headings for the sections, options as definition lists:
+// The source is Markdown that go-md2man turns into a manual page: a title line "% NAME SECTION",
+// level-one headings for the sections, options as definition lists:
 //
 //	**-o** *FILE*
 //	: Write to FILE.
@@ -19,7 +19,8 @@ import (
 )
 
 // Sections that every page has, in this order; others may stand between them.
-var sections = [...]string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"}
+var sections = [...]string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES",
+	"SEE ALSO"}
 
 var (
 	usageOption = regexp.MustCompile(`(?m)^  (-[^ ].*?)(?:  .*)?$`)
@@ -28,8 +29,8 @@ var (
 	heading     = regexp.MustCompile(`(?m)^# (.*)$`)
 )
 
-// Check joins everything that usage or the page say otherwise than the flags. Flags -h, -help and -version belong to every
-// program and need not be defined.
+// Check joins everything that usage or the page say otherwise than the flags. Flags -h, -help and
+// -version belong to every program and need not be defined.
 func Check(f *flag.FlagSet, usage, page string) error {
 	defined := map[string]bool{"h": true, "help": true, "version": true}
 	f.VisitAll(func(fl *flag.Flag) { defined[fl.Name] = true })
@@ -37,7 +38,8 @@ func Check(f *flag.FlagSet, usage, page string) error {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 
 	for where, got := range map[string]map[string]bool{
-		"usage": options(usageOption, usage), "manual page": options(pageOption, section(page, "OPTIONS")),
+		"usage":       options(usageOption, usage),
+		"manual page": options(pageOption, section(page, "OPTIONS")),
 	} {
 		for _, name := range slices.Sorted(maps.Keys(defined)) {
 			if !got[name] {

@@ -17,7 +17,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// stageOne is the init of the base: what the scripted stage 1 of NixOS does with secrets, the disk and the real root.
+// stageOne is the init of the base: what the scripted stage 1 of NixOS does with secrets, the disk
+// and the real root.
 func stageOne(modules []string) string {
 	return vm.Prelude + `
 mount -t tmpfs -o mode=755 run /run
@@ -42,7 +43,8 @@ exec switch_root /sysroot "$next"
 `
 }
 
-// realInit is the init of the real root of the generation whose store directory is dir: activation, and a look around.
+// realInit is the init of the real root of the generation whose store directory is dir: activation,
+// and a look around.
 func realInit(dir string) string {
 	return vm.Prelude + `
 describe /run/secrets /etc/app/password
@@ -55,7 +57,8 @@ finish
 `
 }
 
-// boot boots a generation as its boot entry would, and compares all that the guest saw with what was encrypted.
+// boot boots a generation as its boot entry would, and compares all that the guest saw with what
+// was encrypted.
 func (d *demo) boot(ctx context.Context, g *generation) error {
 	if err := d.makeStore(ctx); err != nil {
 		return err
@@ -64,7 +67,8 @@ func (d *demo) boot(ctx context.Context, g *generation) error {
 	stop := d.progress()
 	report, err := vm.Machine{
 		Kernel: d.kernel, Initrd: g.image, Append: fmt.Sprintf("quiet init=/nix/%d/init", g.number),
-		Args:   append(vm.Virtio(filepath.Join(d.dir, "disk.img")), vm.Virtio(filepath.Join(d.dir, "store.img"))...),
+		Args: append(vm.Virtio(filepath.Join(d.dir, "disk.img")),
+			vm.Virtio(filepath.Join(d.dir, "store.img"))...),
 		Memory: 512,
 	}.Boot(ctx)
 	stop()
@@ -92,7 +96,8 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 		{"/run/secrets/ssh", file("400", 0, 0, g.sshKey), "in the real root"},
 		{"/run/secrets/password", file("440", appUID, appGID, []byte(g.password)), "in the real root"},
 		{"through-link", "440 1000 1000", "/etc/app/password leads there"},
-		{"/run/secrets/rendered/app.ini", file("400", appUID, 0, []byte(g.rendered())), "the template, rendered"},
+		{"/run/secrets/rendered/app.ini", file("400", appUID, 0, []byte(g.rendered())),
+			"the template, rendered"},
 	} {
 		got, found := report.Results[want.name]
 		switch {
@@ -103,7 +108,8 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 		default:
 			shown := strings.Fields(want.detail)
 			if shown[0] == "file" {
-				shown = []string{"mode", shown[1], "owner", shown[2] + ":" + shown[3], shown[4], "bytes, the value that was encrypted"}
+				shown = []string{"mode", shown[1], "owner", shown[2] + ":" + shown[3], shown[4],
+					"bytes, the value that was encrypted"}
 			}
 			d.itemf("  %-33s %s (%s)", want.name, strings.Join(shown, " "), want.note)
 		}
@@ -115,7 +121,8 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 	return errors.Join(faults...)
 }
 
-// progress says every quarter of a minute that something still goes on, until the function it returns is called.
+// progress says every quarter of a minute that something still goes on, until the function it
+// returns is called.
 func (d *demo) progress() (stop func()) {
 	start := time.Now()
 	done, stopped := make(chan struct{}), make(chan struct{})
@@ -133,8 +140,8 @@ func (d *demo) progress() (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-// searchPlaintext looks for the values in every file that was made: they may be in the installed images and nowhere else.
-// The real root's own key file is on the encrypted disk only.
+// searchPlaintext looks for the values in every file that was made: they may be in the installed
+// images and nowhere else. The real root's own key file is on the encrypted disk only.
 func (d *demo) searchPlaintext(generations ...*generation) error {
 	var needles [][]byte
 	for _, g := range generations {

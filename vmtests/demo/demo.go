@@ -41,7 +41,8 @@ func run(ctx context.Context, out io.Writer, dir string, keep bool) (err error) 
 		return errors.Join(err, d.clear())
 	}
 	if keep {
-		d.sayf("\nKept in %s: host/ (the machine's key), store/ (sops files, manifests, hooks), esp/ (images), disk.img, store.img, bin/ (programs)\n", dir)
+		d.sayf("\nKept in %s: host/ (the machine's key), store/ (sops files, manifests, hooks), esp/ "+
+			"(images), disk.img, store.img, bin/ (programs)\n", dir)
 		return err
 	}
 	d.sayf("\nKept: %s/bin, the programs. KEEP=1 keeps the images, disks and sops files too.\n", dir)
@@ -110,8 +111,10 @@ func (d *demo) prepare(ctx context.Context) error {
 	d.sayf("Building the programs (minutes when it is the first time)\n")
 	defer d.progress()()
 	// Stripped: what the guest reads from its disk, emulated.
-	_, err := d.command(ctx, nil, "go", "build", "-ldflags=-s -w", "-o", filepath.Join(d.dir, "bin")+"/",
-		"./cmd/sops-initrd", "./cmd/sops-install-secrets", "./cmd/ssh-to-age", "github.com/getsops/sops/v3/cmd/sops")
+	_, err := d.command(ctx, nil, "go", "build", "-ldflags=-s -w", "-o",
+		filepath.Join(d.dir, "bin")+"/",
+		"./cmd/sops-initrd", "./cmd/sops-install-secrets", "./cmd/ssh-to-age",
+		"github.com/getsops/sops/v3/cmd/sops")
 	return err
 }
 
@@ -129,7 +132,8 @@ func (d *demo) program(name string) string { return filepath.Join(d.dir, "bin", 
 func (d *demo) sayf(format string, args ...any) { fmt.Fprintf(d.out, format, args...) }
 
 func (d *demo) titlef(format string, args ...any) {
-	fmt.Fprintf(d.out, "\n[%3d s] "+format+"\n", append([]any{int(time.Since(d.start).Seconds())}, args...)...)
+	fmt.Fprintf(d.out, "\n[%3d s] "+format+"\n", append([]any{int(time.Since(d.start).Seconds())},
+		args...)...)
 }
 
 func (d *demo) itemf(format string, args ...any) { fmt.Fprintf(d.out, "   "+format+"\n", args...) }

@@ -22,7 +22,8 @@ func (d *demo) makeDisk(ctx context.Context, g *generation) error {
 	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/nix", "/tmp"} {
 		root.Dir(dir, 0o755)
 	}
-	root.File("/etc/passwd", 0o644, []byte(fmt.Sprintf("root:x:0:0::/root:/bin/sh\napp:x:%d:%d::/:/bin/sh\n", appUID, appGID)))
+	root.File("/etc/passwd", 0o644,
+		[]byte(fmt.Sprintf("root:x:0:0::/root:/bin/sh\napp:x:%d:%d::/:/bin/sh\n", appUID, appGID)))
 	root.File("/etc/group", 0o644, []byte(fmt.Sprintf("root:x:0:\napp:x:%d:\n", appGID)))
 	key, err := os.ReadFile(filepath.Join(d.dir, "host", "ssh_host_ed25519_key"))
 	if err != nil {

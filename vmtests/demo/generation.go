@@ -26,8 +26,8 @@ const (
 	placeholder    = "<SOPS:demo:PLACEHOLDER>"
 )
 
-// generation is one system generation: values that exist in this program's memory only, and their sops files, manifests and
-// hook in the store.
+// generation is one system generation: values that exist in this program's memory only, and their
+// sops files, manifests and hook in the store.
 type generation struct {
 	number   int
 	dir      string // on this machine: store/NUMBER; in the guest: /nix/NUMBER
@@ -45,13 +45,15 @@ func (g *generation) rendered() string {
 	return strings.ReplaceAll(g.template(), placeholder, g.password)
 }
 
-// newGeneration makes values, encrypts them with the sops program for the host's key, and writes what NixOS's build would.
+// newGeneration makes values, encrypts them with the sops program for the host's key, and writes
+// what NixOS's build would.
 func (d *demo) newGeneration(ctx context.Context, number int) (*generation, error) {
 	recipient, err := d.hostKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{number: number, dir: filepath.Join(d.dir, "store", fmt.Sprint(number)), luksKey: make([]byte, 4096)}
+	g := &generation{number: number, dir: filepath.Join(d.dir, "store", fmt.Sprint(number)),
+		luksKey: make([]byte, 4096)}
 	if err := os.MkdirAll(g.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -74,7 +76,8 @@ func (d *demo) newGeneration(ctx context.Context, number int) (*generation, erro
 	}
 	g.password = hex.EncodeToString(random)
 
-	text, err := json.Marshal(map[string]any{"ssh": map[string]string{"host-key": string(g.sshKey)}, "password": g.password})
+	text, err := json.Marshal(map[string]any{"ssh": map[string]string{"host-key": string(g.sshKey)},
+		"password": g.password})
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +86,8 @@ func (d *demo) newGeneration(ctx context.Context, number int) (*generation, erro
 		plain               []byte
 	}{{"secrets.yaml", "json", "yaml", text}, {"luks.key", "binary", "json", g.luksKey}} {
 		encrypted, err := d.command(ctx, file.plain, d.program("sops"), "encrypt", "--age", recipient,
-			"--input-type", file.input, "--output-type", file.output, "--filename-override", file.name, "/dev/stdin")
+			"--input-type", file.input, "--output-type", file.output, "--filename-override", file.name,
+			"/dev/stdin")
 		if err != nil {
 			return nil, err
 		}
@@ -91,16 +95,19 @@ func (d *demo) newGeneration(ctx context.Context, number int) (*generation, erro
 		if err := os.WriteFile(path, encrypted, 0o644); err != nil {
 			return nil, err
 		}
-		d.itemf("store/%d/%-13s %5d bytes, encrypted by sops for the host's key", number, file.name, len(encrypted))
+		d.itemf("store/%d/%-13s %5d bytes, encrypted by sops for the host's key", number, file.name,
+			len(encrypted))
 	}
 	return g, g.writeManifests(d)
 }
 
-// hostKey makes the machine's SSH host key unless it is there, and returns the age recipient that belongs to it.
+// hostKey makes the machine's SSH host key unless it is there, and returns the age recipient that
+// belongs to it.
 func (d *demo) hostKey(ctx context.Context) (string, error) {
 	file := filepath.Join(d.dir, "host", "ssh_host_ed25519_key")
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-		if _, err := d.command(ctx, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", file); err != nil {
+		if _, err := d.command(ctx, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "demo",
+			"-f", file); err != nil {
 			return "", err
 		}
 	}
@@ -111,7 +118,8 @@ func (d *demo) hostKey(ctx context.Context) (string, error) {
 	return string(bytes.TrimSpace(recipient)), err
 }
 
-// writeManifests writes the two manifests that the NixOS module would, and the hook that goes with one of them.
+// writeManifests writes the two manifests that the NixOS module would, and the hook that goes with
+// one of them.
 func (g *generation) writeManifests(d *demo) error {
 	guest := fmt.Sprintf("/nix/%d/", g.number)
 	secret := func(dir, name, key, file, format string) map[string]any {
@@ -136,19 +144,25 @@ func (g *generation) writeManifests(d *demo) error {
 		},
 	}
 	activation := map[string]any{
-		"version": 1, "secretsMountPoint": "/run/secrets.d", "symlinkPath": "/run/secrets", "keepGenerations": 1,
-		"ageSshKeyPaths": []string{"/etc/ssh/ssh_host_ed25519_key"},
+		"version": 1, "secretsMountPoint": "/run/secrets.d", "symlinkPath": "/run/secrets",
+		"keepGenerations": 1,
+		"ageSshKeyPaths":  []string{"/etc/ssh/ssh_host_ed25519_key"},
 		"secrets": []any{
-			place(secret(guest, "ssh", "ssh/host-key", "secrets.yaml", "yaml"), "/run/secrets/ssh", "0400", "root", "root"),
-			place(secret(guest, "password", "password", "secrets.yaml", "yaml"), "/etc/app/password", "0440", "app", "app"),
+			place(secret(guest, "ssh", "ssh/host-key", "secrets.yaml", "yaml"), "/run/secrets/ssh", "0400",
+				"root", "root"),
+			place(secret(guest, "password", "password", "secrets.yaml", "yaml"), "/etc/app/password", "0440",
+				"app", "app"),
 		},
 		"templates": []any{
-			place(map[string]any{"name": "app.ini", "content": g.template()}, "/run/secrets/rendered/app.ini", "0400", "app", "root"),
+			place(map[string]any{"name": "app.ini", "content": g.template()},
+				"/run/secrets/rendered/app.ini", "0400", "app", "root"),
 		},
-		"placeholderBySecretName": map[string]string{"password": placeholder, "ssh": "<SOPS:demo-ssh:PLACEHOLDER>"},
-		"logging":                 map[string]any{"keyImport": false, "secretChanges": false},
+		"placeholderBySecretName": map[string]string{"password": placeholder,
+			"ssh": "<SOPS:demo-ssh:PLACEHOLDER>"},
+		"logging": map[string]any{"keyImport": false, "secretChanges": false},
 	}
-	for name, manifest := range map[string]any{"manifest-initrd.json": initrd, "manifest.json": activation} {
+	for name, manifest := range map[string]any{"manifest-initrd.json": initrd,
+		"manifest.json": activation} {
 		data, err := json.MarshalIndent(manifest, "", "  ")
 		if err != nil {
 			return err
@@ -157,17 +171,20 @@ func (g *generation) writeManifests(d *demo) error {
 			return err
 		}
 	}
-	hook := fmt.Sprintf("#!/bin/sh\nexec %s append --manifest %smanifest-initrd.json --base %s --state %s \"$1\"\n",
+	hook := fmt.Sprintf("#!/bin/sh\nexec %s append --manifest %smanifest-initrd.json --base %s "+
+		"--state %s \"$1\"\n",
 		d.program("sops-initrd"), here, d.base, filepath.Join(d.dir, "host", "state"))
-	if err := os.WriteFile(filepath.Join(g.dir, "append-initrd-secrets"), []byte(hook), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(g.dir, "append-initrd-secrets"), []byte(hook),
+		0o755); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(g.dir, "init"), []byte(realInit(guest)), 0o755)
 }
 
-// command runs a program with input on its standard input and returns its standard output; what it says on standard error
-// is part of the error.
-func (d *demo) command(ctx context.Context, input []byte, name string, args ...string) ([]byte, error) {
+// command runs a program with input on its standard input and returns its standard output; what it
+// says on standard error is part of the error.
+func (d *demo) command(ctx context.Context, input []byte, name string, args ...string) ([]byte,
+	error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	return vm.Output(cmd)

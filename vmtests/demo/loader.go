@@ -14,13 +14,14 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// makeBase builds the initrd that all generations share: busybox, cryptsetup, kernel modules, stage 1; compressed as NixOS
-// does it. No secret is in it.
+// makeBase builds the initrd that all generations share: busybox, cryptsetup, kernel modules, stage
+// 1; compressed as NixOS does it. No secret is in it.
 func (d *demo) makeBase() error {
 	var t vm.Tree
 	t.Busybox()
 	t.Program("cryptsetup")
-	modules, err := d.kernel.AddModules(&t, "virtio_pci", "virtio_blk", "dm-mod", "dm-crypt", "ecb", "xts")
+	modules, err := d.kernel.AddModules(&t, "virtio_pci", "virtio_blk", "dm-mod", "dm-crypt", "ecb",
+		"xts")
 	if err != nil {
 		return err
 	}
@@ -38,9 +39,9 @@ func (d *demo) makeBase() error {
 	return os.WriteFile(d.base, base, 0o444)
 }
 
-// installLoader does for each generation what NixOS's systemd-boot builder does: the base is copied beside the final name,
-// the generation's hook is run on the copy, the copy gets its name. The name tells generations with one initrd apart by their
-// hooks.
+// installLoader does for each generation what NixOS's systemd-boot builder does: the base is copied
+// beside the final name, the generation's hook is run on the copy, the copy gets its name. The name
+// tells generations with one initrd apart by their hooks.
 func (d *demo) installLoader(ctx context.Context, generations ...*generation) error {
 	base, err := os.ReadFile(d.base)
 	if err != nil {
@@ -75,7 +76,8 @@ func (d *demo) installLoader(ctx context.Context, generations ...*generation) er
 				return fmt.Errorf("generation %d: its secrets are what they were, its image is not", g.number)
 			}
 		}
-		d.itemf("esp/EFI/nixos/%s: generation %d, base + %d bytes (%s)", filepath.Base(final), g.number, len(image)-len(base), note)
+		d.itemf("esp/EFI/nixos/%s: generation %d, base + %d bytes (%s)", filepath.Base(final), g.number,
+			len(image)-len(base), note)
 	}
 	if errors.Is(before, fs.ErrNotExist) {
 		if _, err := os.Lstat(activated); !errors.Is(err, fs.ErrNotExist) {
@@ -89,7 +91,8 @@ func (d *demo) installLoader(ctx context.Context, generations ...*generation) er
 // activated is where activated secrets are, on a machine that has some.
 const activated = "/run/secrets"
 
-// reinstall runs the hooks on the installed images, as the older builder does at every rebuild: nothing may change.
+// reinstall runs the hooks on the installed images, as the older builder does at every rebuild:
+// nothing may change.
 func (d *demo) reinstall(ctx context.Context, generations ...*generation) error {
 	for range 3 {
 		for _, g := range generations {
@@ -105,7 +108,8 @@ func (d *demo) reinstall(ctx context.Context, generations ...*generation) error 
 				return err
 			}
 			if !bytes.Equal(before, after) {
-				return fmt.Errorf("generation %d: image changed from %d to %d bytes with unchanged secrets", g.number, len(before), len(after))
+				return fmt.Errorf("generation %d: image changed from %d to %d bytes with unchanged secrets",
+					g.number, len(before), len(after))
 			}
 		}
 	}
@@ -113,7 +117,8 @@ func (d *demo) reinstall(ctx context.Context, generations ...*generation) error 
 	return nil
 }
 
-// hook runs a generation's append-initrd-secrets on an image, with as little environment as nixos-rebuild gives it.
+// hook runs a generation's append-initrd-secrets on an image, with as little environment as
+// nixos-rebuild gives it.
 func (d *demo) hook(ctx context.Context, g *generation, image string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(g.dir, "append-initrd-secrets"), image)
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}

@@ -1,7 +1,7 @@
 // Command demo shows what this project is for, on a real kernel: a sops file is made, the secrets
 // for the initrd are installed as a boot loader's hook does it, the kernel opens an encrypted disk
-// with them, the real root installs the others; then all of it is rotated, and both generations boot
-// with their own secrets. It exits 1 when anything is not as it should be.
+// with them, the real root installs the others; then all of it is rotated, and both generations
+// boot with their own secrets. It exits 1 when anything is not as it should be.
 //
 //	go run ./vmtests/demo [-keep] [-dir build/demo]
 package main

@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// The log that QEMU's blklogwrites driver writes (and Linux's dm-log-writes defines): a sector with the superblock, then for
-// each operation a sector with its header, followed by the data of a write.
+// The log that QEMU's blklogwrites driver writes (and Linux's dm-log-writes defines): a sector with
+// the superblock, then for each operation a sector with its header, followed by the data of a
+// write.
 const (
 	logMagic   = 0x6a736677736872
 	logVersion = 1
@@ -21,14 +22,16 @@ const (
 	flagFlush  = 1
 )
 
-// LoggedDisk returns the arguments that give a machine the raw disk image file as a virtio disk with a serial number that the
-// guest can tell it by, and have every write and flush of the guest recorded in log.
+// LoggedDisk returns the arguments that give a machine the raw disk image file as a virtio disk
+// with a serial number that the guest can tell it by, and have every write and flush of the guest
+// recorded in log.
 func LoggedDisk(serial, file, log string) []string {
 	escape := func(s string) string { return strings.ReplaceAll(s, ",", ",,") }
 	return []string{
 		"-blockdev", "node-name=f" + serial + ",driver=file,filename=" + escape(file),
 		"-blockdev", "node-name=l" + serial + ",driver=file,filename=" + escape(log),
-		"-blockdev", fmt.Sprintf("driver=blklogwrites,node-name=b%s,file=f%s,log=l%s,log-sector-size=%d", serial, serial, serial, logSector),
+		"-blockdev", fmt.Sprintf("driver=blklogwrites,node-name=b%s,file=f%s,log=l%s,log-sector-size=%d",
+			serial, serial, serial, logSector),
 		"-device", "virtio-blk-pci,drive=b" + serial + ",serial=" + serial,
 	}
 }
@@ -39,8 +42,8 @@ type Write struct {
 	Data   []byte
 }
 
-// Epoch is what a guest wrote between two flushes. At a power cut any part of it may have reached the disk, in any order;
-// when the next one begins, all of it has.
+// Epoch is what a guest wrote between two flushes. At a power cut any part of it may have reached
+// the disk, in any order; when the next one begins, all of it has.
 type Epoch []Write
 
 // ReadLog reads the log of a LoggedDisk.
@@ -72,7 +75,8 @@ func ReadLog(file string) ([]Epoch, error) {
 		if err := binary.Read(r, binary.LittleEndian, &header); err != nil {
 			return nil, fmt.Errorf("log %s: entry %d: %w", file, i, err)
 		}
-		// Forced writes (a virtio disk has none) and discards (nobody asks for them here) would need rules of their own.
+		// Forced writes (a virtio disk has none) and discards (nobody asks for them here) would need
+		// rules of their own.
 		if header.Flags&^flagFlush != 0 {
 			return nil, fmt.Errorf("log %s: entry %d: flags %#x are not replayed", file, i, header.Flags)
 		}
@@ -94,11 +98,14 @@ func ReadLog(file string) ([]Epoch, error) {
 	return epochs, nil
 }
 
-// Replay goes through every state that a power cut could have left on a disk: after each prefix of the writes, and, for each
-// epoch, after parts of it in any order of the disk's. Of an epoch with few writes all parts are taken, of every epoch as many random ones
-// as samples says, some writes in them cut short at a sector. file holds the disk as it was at the beginning, and the state
-// during each call of judge. States with the same content have the same key; final says that all flushes had been done.
-func Replay(file string, epochs []Epoch, samples, unit int, random *rand.Rand, judge func(key [sha256.Size]byte, final bool) error) error {
+// Replay goes through every state that a power cut could have left on a disk: after each prefix of
+// the writes, and, for each epoch, after parts of it in any order of the disk's. Of an epoch with
+// few writes all parts are taken, of every epoch as many random ones as samples says, some writes
+// in them cut short at a sector. file holds the disk as it was at the beginning, and the state
+// during each call of judge. States with the same content have the same key; final says that all
+// flushes had been done.
+func Replay(file string, epochs []Epoch, samples, unit int, random *rand.Rand,
+	judge func(key [sha256.Size]byte, final bool) error) error {
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -209,7 +216,8 @@ func (d *replay) key(writes Epoch) (key [sha256.Size]byte) {
 	return key
 }
 
-// parts are the parts of an epoch that are looked at: all of them where they are few, and random ones.
+// parts are the parts of an epoch that are looked at: all of them where they are few, and random
+// ones.
 func (e Epoch) parts(samples, unit int, random *rand.Rand) []Epoch {
 	var parts []Epoch
 	if len(e) == 0 {
@@ -232,8 +240,8 @@ func (e Epoch) parts(samples, unit int, random *rand.Rand) []Epoch {
 	return parts
 }
 
-// sample picks a random part of the epoch, with a write cut short now and then. Two writes to one place stay in order: the
-// kernel does not have both under way at once.
+// sample picks a random part of the epoch, with a write cut short now and then. Two writes to one
+// place stay in order: the kernel does not have both under way at once.
 func (e Epoch) sample(unit int, random *rand.Rand) Epoch {
 	var part Epoch
 	share := random.Float64()

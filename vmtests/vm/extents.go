@@ -16,7 +16,8 @@ type Extent struct{ Offset, Length int64 }
 
 func (e Extent) holds(offset int64) bool { return offset >= e.Offset && offset < e.Offset+e.Length }
 
-// FATExtents says where on a FAT disk a file lies, with the rest of its last cluster. It may not be changed meanwhile.
+// FATExtents says where on a FAT disk a file lies, with the rest of its last cluster. It may not be
+// changed meanwhile.
 func FATExtents(ctx context.Context, disk, name string) ([]Extent, error) {
 	layout, err := readFAT(disk)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KernelEnv names the directory of an unpacked kernel package (one that has boot/vmlinuz-* and lib/modules), instead of the
-// one that the set-up unpacked.
+// KernelEnv names the directory of an unpacked kernel package (one that has boot/vmlinuz-* and
+// lib/modules), instead of the one that the set-up unpacked.
 const KernelEnv = "VMTEST_KERNEL"
 
 // Kernel is an unpacked kernel package.
@@ -41,7 +41,8 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "sops-initrd"), nil
 }
 
-// FindKernel looks up the kernel that tests boot: the directory in KernelEnv, else "kernel" in the cache.
+// FindKernel looks up the kernel that tests boot: the directory in KernelEnv, else "kernel" in the
+// cache.
 func FindKernel() (Kernel, error) {
 	dir := os.Getenv(KernelEnv)
 	if dir == "" {
@@ -54,7 +55,8 @@ func FindKernel() (Kernel, error) {
 	return KernelIn(dir)
 }
 
-// FindExtraKernel looks up one of the further kernels that the set-up unpacked, by its suite of Debian and its architecture.
+// FindExtraKernel looks up one of the further kernels that the set-up unpacked, by its suite of
+// Debian and its architecture.
 func FindExtraKernel(suite, arch string) (Kernel, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -63,11 +65,12 @@ func FindExtraKernel(suite, arch string) (Kernel, error) {
 	return KernelIn(filepath.Join(cache, "kernels", suite+"-"+arch))
 }
 
-// KernelIn describes the kernel package unpacked in dir. Debian's packages have lib or, since usr-merge, usr/lib, and since 6.17
-// the image beside the modules.
+// KernelIn describes the kernel package unpacked in dir. Debian's packages have lib or, since
+// usr-merge, usr/lib, and since 6.17 the image beside the modules.
 func KernelIn(dir string) (Kernel, error) {
 	var images []string
-	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz", "usr/lib/modules/*/vmlinuz"} {
+	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz",
+		"usr/lib/modules/*/vmlinuz"} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return Kernel{}, err
@@ -124,13 +127,14 @@ func (k Kernel) machine() []string {
 	if kvmUsable() {
 		return []string{"-machine", "pc,accel=kvm", "-cpu", "host"}
 	}
-	// QEMU 7.2 emulates CMPXCHG16B with wrong flags now and then: kernels from 6.5 on, whose allocator uses it, crash in one
-	// boot of five.
+	// QEMU 7.2 emulates CMPXCHG16B with wrong flags now and then: kernels from 6.5 on, whose allocator
+	// uses it, crash in one boot of five.
 	return []string{"-machine", "pc,accel=tcg", "-cpu", "max,cx16=off"}
 }
 
-// kvmUsable asks for the processor's flags as well: in a virtual machine without nested virtualisation /dev/kvm may be there
-// and let guests hang. VMTEST_ACCEL=kvm or =tcg decides where this guesses wrong.
+// kvmUsable asks for the processor's flags as well: in a virtual machine without nested
+// virtualisation /dev/kvm may be there and let guests hang. VMTEST_ACCEL=kvm or =tcg decides where
+// this guesses wrong.
 func kvmUsable() bool {
 	if accel := os.Getenv("VMTEST_ACCEL"); accel != "" {
 		return accel == "kvm"
@@ -168,8 +172,8 @@ func (k Kernel) AddBusybox(t *Tree) {
 	t.applets("/usr/bin/")
 }
 
-// AddProgram adds a program that runs on the kernel, with its libraries: the host's own, or one of the userland that the
-// set-up unpacked for another architecture.
+// AddProgram adds a program that runs on the kernel, with its libraries: the host's own, or one of
+// the userland that the set-up unpacked for another architecture.
 func (k Kernel) AddProgram(t *Tree, name string) {
 	root, foreign := k.sysroot()
 	if !foreign {
@@ -194,17 +198,18 @@ func (k Kernel) sysroot() (root Sysroot, foreign bool) {
 	return Sysroot(filepath.Join(cache, "guest-"+k.Arch)), true
 }
 
-// AddModules puts the named modules and what they need into the tree below /modules, and returns their paths there in the
-// order in which insmod takes them. A module that is built into the kernel is left out. Compressed modules are unpacked:
-// neither busybox nor older kernels can.
+// AddModules puts the named modules and what they need into the tree below /modules, and returns
+// their paths there in the order in which insmod takes them. A module that is built into the kernel
+// is left out. Compressed modules are unpacked: neither busybox nor older kernels can.
 func (k Kernel) AddModules(t *Tree, names ...string) ([]string, error) {
 	files := map[string]string{}
-	err := filepath.WalkDir(filepath.Join(k.Modules, "kernel"), func(path string, _ fs.DirEntry, err error) error {
-		if name, _, found := strings.Cut(filepath.Base(path), ".ko"); found {
-			files[moduleName(name)] = path
-		}
-		return err
-	})
+	err := filepath.WalkDir(filepath.Join(k.Modules, "kernel"),
+		func(path string, _ fs.DirEntry, err error) error {
+			if name, _, found := strings.Cut(filepath.Base(path), ".ko"); found {
+				files[moduleName(name)] = path
+			}
+			return err
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -12,15 +12,17 @@ import (
 	"time"
 )
 
-// ErrTimeout is returned (wrapped) when a guest did not power off in time; systemd waiting at a prompt looks like this.
+// ErrTimeout is returned (wrapped) when a guest did not power off in time; systemd waiting at a
+// prompt looks like this.
 var ErrTimeout = errors.New("guest did not power off in time")
 
 const (
-	// DefaultTimeout is generous: software emulation on a busy machine is twenty times slower than on an idle one.
+	// DefaultTimeout is generous: software emulation on a busy machine is twenty times slower than on
+	// an idle one.
 	DefaultTimeout = 3 * time.Minute
 
-	// timerPanic is a flake of software emulation under load, and the only failure that is tried again. no_timer_check on
-	// the command line makes it rare.
+	// timerPanic is a flake of software emulation under load, and the only failure that is tried
+	// again. no_timer_check on the command line makes it rare.
 	timerPanic = "IO-APIC + timer doesn't work!"
 
 	// stopGrace is how long a killed emulator may take to hand back its pipes.
@@ -36,13 +38,15 @@ type Machine struct {
 	Memory  int           // MiB; 256 when 0
 	Timeout time.Duration // for one boot; DefaultTimeout when 0
 
-	// Firmware boots from the disks in Args instead of Initrd: "bios" or "uefi" (OVMF). Kernel still says which emulator.
+	// Firmware boots from the disks in Args instead of Initrd: "bios" or "uefi" (OVMF). Kernel still
+	// says which emulator.
 	Firmware string
 
 	// OnLine, when set, is called with each line of the console as it comes.
 	OnLine func(line string)
 
-	// Until, when set, ends the guest as soon as its console has this text, newline or not: for prompts that wait for ever.
+	// Until, when set, ends the guest as soon as its console has this text, newline or not: for
+	// prompts that wait for ever.
 	Until string
 }
 
@@ -57,13 +61,15 @@ type Result struct {
 
 // Report is what a boot left behind.
 type Report struct {
-	Console string            // all of the serial console, without carriage returns
-	Results map[string]Result // by name; a name that came twice keeps its first failure, else its last line
-	Done    bool              // the guest's init came to its end
+	Console string // all of the serial console, without carriage returns
+	// by name; a name that came twice keeps its first failure, else its last line
+	Results map[string]Result
+	Done    bool // the guest's init came to its end
 	Took    time.Duration
 }
 
-// Failed lists the names that the guest reported as failed, and every name of want that it did not report at all.
+// Failed lists the names that the guest reported as failed, and every name of want that it did not
+// report at all.
 func (r *Report) Failed(want ...string) []string {
 	var bad []string
 	for name, res := range r.Results {
@@ -79,9 +85,10 @@ func (r *Report) Failed(want ...string) []string {
 	return bad
 }
 
-// Boot runs the machine until it powers off, is reset or its time is up. A report comes with every error too, as far as the
-// guest got. The error says nothing about what the guest reported, only whether it ran: a guest that stopped before DONE
-// (a panic, usually) is no error here, since many tests want exactly that.
+// Boot runs the machine until it powers off, is reset or its time is up. A report comes with every
+// error too, as far as the guest got. The error says nothing about what the guest reported, only
+// whether it ran: a guest that stopped before DONE (a panic, usually) is no error here, since many
+// tests want exactly that.
 func (m Machine) Boot(ctx context.Context) (*Report, error) {
 	rep, err := m.bootOnce(ctx)
 	if rep != nil && !rep.Done && strings.Contains(rep.Console, timerPanic) {
@@ -125,7 +132,8 @@ func (m Machine) bootOnce(ctx context.Context) (*Report, error) {
 	case ctx.Err() != nil:
 		return rep, ctx.Err()
 	case err != nil:
-		return rep, fmt.Errorf("boot %s: %w: %s", m.Kernel.Version, err, strings.TrimSpace(stderr.String()))
+		return rep, fmt.Errorf("boot %s: %w: %s", m.Kernel.Version, err,
+			strings.TrimSpace(stderr.String()))
 	}
 	return rep, nil
 }

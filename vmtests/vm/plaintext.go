@@ -19,10 +19,14 @@ type Finding struct {
 	Offset int64
 }
 
-func (f Finding) String() string { return fmt.Sprintf("%s (%s) at byte %d", f.Name, f.Form, f.Offset) }
+func (f Finding) String() string {
+	return fmt.Sprintf("%s (%s) at byte %d", f.Name, f.Form,
+		f.Offset)
+}
 
-// FindPlaintext searches a whole disk, free room, slack and journals included, for values: as they are, in base64 at each of its three
-// alignments, in hex. What begins within except does not count. Values of less than 8 bytes, NULs around them not counted, are refused: they occur by chance.
+// FindPlaintext searches a whole disk, free room, slack and journals included, for values: as they
+// are, in base64 at each of its three alignments, in hex. What begins within except does not count.
+// Values of less than 8 bytes, NULs around them not counted, are refused: they occur by chance.
 func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]Finding, error) {
 	var findings []Finding
 	f, err := os.Open(disk)
@@ -42,7 +46,8 @@ func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]F
 		forms[[2]string{name, "hex"}] = []byte(hex.EncodeToString(value))
 		for shift := range 3 {
 			text := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), value...))
-			forms[[2]string{name, fmt.Sprintf("base64, %d bytes off", shift)}] = []byte(text[4*((shift+2)/3) : len(text)/4*4])
+			forms[[2]string{name, fmt.Sprintf("base64, %d bytes off", shift)}] = []byte(
+				text[4*((shift+2)/3) : len(text)/4*4])
 		}
 	}
 	for _, form := range forms {
@@ -81,7 +86,8 @@ func FindPlaintext(disk string, values map[string][]byte, except ...Extent) ([]F
 
 func unique(findings []Finding) []Finding {
 	slices.SortFunc(findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Form, b.Form))
+		return cmp.Or(cmp.Compare(a.Offset, b.Offset), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Form, b.Form))
 	})
 	return slices.Compact(findings)
 }

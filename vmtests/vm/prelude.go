@@ -1,7 +1,8 @@
 package vm
 
-// Prelude begins the init of a busybox guest: mounts, a quiet console (a kernel message in the middle of a result line would
-// spoil it; what the unpacking of the image had to say has been printed by then), and the functions of the protocol:
+// Prelude begins the init of a busybox guest: mounts, a quiet console (a kernel message in the
+// middle of a result line would spoil it; what the unpacking of the image had to say has been
+// printed by then), and the functions of the protocol:
 //
 //	result NAME ok|fail [DETAIL]
 //	describe PATH...              RESULT PATH ok TYPE MODE UID GID SIZE SHA256|TARGET, or "missing"

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Sysroot is a directory with unpacked packages that guests take programs from. Paths in it are those of the guest; /bin,
-// /sbin, /lib and /lib64 are links into /usr.
+// Sysroot is a directory with unpacked packages that guests take programs from. Paths in it are
+// those of the guest; /bin, /sbin, /lib and /lib64 are links into /usr.
 type Sysroot string
 
 // FindSysroot looks up the userland that the set-up unpacked.
@@ -30,8 +30,9 @@ func FindSysroot() (Sysroot, error) {
 	return Sysroot(dir), nil
 }
 
-// Add adds files to the tree, at their own paths: regular files with the libraries they need, links with what they lead to,
-// directories with all that is below them. Patterns of path.Match are allowed; one that matches nothing is a fault of the tree.
+// Add adds files to the tree, at their own paths: regular files with the libraries they need, links
+// with what they lead to, directories with all that is below them. Patterns of path.Match are
+// allowed; one that matches nothing is a fault of the tree.
 func (s Sysroot) Add(t *Tree, patterns ...string) {
 	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
 		t.Dir("/usr/"+dir, 0o755)
@@ -55,7 +56,8 @@ func (s Sysroot) Add(t *Tree, patterns ...string) {
 	}
 }
 
-// Command runs one of the packages' programs on this machine, with the packages' loader and libraries.
+// Command runs one of the packages' programs on this machine, with the packages' loader and
+// libraries.
 func (s Sysroot) Command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
 	loaders, err := filepath.Glob(filepath.Join(string(s), "usr/lib/*-linux-gnu*/ld-linux*.so.*"))
 	if err != nil {
@@ -65,7 +67,8 @@ func (s Sysroot) Command(ctx context.Context, program string, args ...string) (*
 		return nil, fmt.Errorf("loader in %s: %d files, want one", s, len(loaders))
 	}
 	file := filepath.Join(string(s), program)
-	return exec.CommandContext(ctx, loaders[0], append([]string{"--library-path", filepath.Dir(loaders[0]), file}, args...)...), nil
+	return exec.CommandContext(ctx, loaders[0],
+		append([]string{"--library-path", filepath.Dir(loaders[0]), file}, args...)...), nil
 }
 
 func (s Sysroot) add(t *Tree, name string) error {
@@ -110,7 +113,8 @@ func (s Sysroot) add(t *Tree, name string) error {
 	return s.addNeeds(t, file, path.Dir(name))
 }
 
-// AddProgram adds a program of the host as name, with the packages' libraries. The host has to have the same release of them.
+// AddProgram adds a program of the host as name, with the packages' libraries. The host has to have
+// the same release of them.
 func (s Sysroot) AddProgram(t *Tree, name, file string) {
 	t.Copy(name, file)
 	if err := s.addNeeds(t, file, path.Dir(name)); err != nil {
@@ -146,13 +150,14 @@ func (s Sysroot) real(name string) string {
 	return name
 }
 
-// library finds a library where the dynamic loader would; own is the directory of the program, for private libraries such
-// as systemd's.
+// library finds a library where the dynamic loader would; own is the directory of the program, for
+// private libraries such as systemd's.
 func (s Sysroot) library(need, own string) (string, error) {
 	if path.IsAbs(need) {
 		return need, nil
 	}
-	for _, dir := range []string{"/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/lib/systemd", "/usr/lib/*-linux-gnu*/systemd", own} {
+	for _, dir := range []string{"/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/lib/systemd",
+		"/usr/lib/*-linux-gnu*/systemd", own} {
 		found, err := filepath.Glob(filepath.Join(string(s), dir, need))
 		if err == nil && len(found) > 0 {
 			return strings.TrimPrefix(found[0], string(s)), nil

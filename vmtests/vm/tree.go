@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Tree is a small file tree in memory, from which an initrd archive or a directory is made. Parents are made as they are
-// needed, mode 0755. Adding a path again replaces it.
+// Tree is a small file tree in memory, from which an initrd archive or a directory is made. Parents
+// are made as they are needed, mode 0755. Adding a path again replaces it.
 type Tree struct {
 	nodes map[string]cpio.Record
 	err   error
@@ -51,7 +51,8 @@ func (t *Tree) Copy(name, src string) {
 	t.File(name, uint32(info.Mode().Perm()), data)
 }
 
-// Busybox adds Debian's static busybox with a link for each of its applets that the tree does not have already.
+// Busybox adds Debian's static busybox with a link for each of its applets that the tree does not
+// have already.
 func (t *Tree) Busybox() {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -80,7 +81,8 @@ func (t *Tree) applets(dir string) {
 	}
 }
 
-// Program adds a program of the host at its own path, with the libraries that ldd names, each at its own path too.
+// Program adds a program of the host at its own path, with the libraries that ldd names, each at
+// its own path too.
 func (t *Tree) Program(name string) {
 	file, err := exec.LookPath(name)
 	if err != nil {
@@ -96,7 +98,8 @@ func (t *Tree) ProgramAs(name, file string) {
 	t.Libraries(file)
 }
 
-// Libraries adds the libraries of the program file, each at its own path; none for a static program.
+// Libraries adds the libraries of the program file, each at its own path; none for a static
+// program.
 func (t *Tree) Libraries(file string) {
 	out, err := exec.Command("ldd", file).CombinedOutput()
 	if err != nil {
@@ -150,7 +153,8 @@ func (t *Tree) records() []cpio.Record {
 	return recs
 }
 
-// Archive returns the tree as an uncompressed newc archive, or the first fault met while the tree was built.
+// Archive returns the tree as an uncompressed newc archive, or the first fault met while the tree
+// was built.
 func (t *Tree) Archive() ([]byte, error) {
 	if t.err != nil {
 		return nil, t.err
@@ -198,11 +202,12 @@ func (t *Tree) Populate(dir string) error {
 	return nil
 }
 
-// Compress runs the compressor that image generators use for the named format. "none" gives the data back as it is. The
-// kernel accepts of xz only CRC32 checks and of lz4 only the legacy format.
+// Compress runs the compressor that image generators use for the named format. "none" gives the
+// data back as it is. The kernel accepts of xz only CRC32 checks and of lz4 only the legacy format.
 func Compress(format string, data []byte) ([]byte, error) {
 	commands := map[string][]string{
-		"gzip": {"gzip", "-n", "-1"}, "xz": {"xz", "--check=crc32", "-0"}, "lzma": {"xz", "--format=lzma", "-0"},
+		"gzip": {"gzip", "-n", "-1"}, "xz": {"xz", "--check=crc32", "-0"},
+		"lzma":  {"xz", "--format=lzma", "-0"},
 		"bzip2": {"bzip2", "-1"}, "lz4": {"lz4", "-l", "-c", "-q"}, "zstd": {"zstd", "-q", "-1", "-c"},
 	}
 	if format == "none" {

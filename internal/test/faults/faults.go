@@ -1,6 +1,7 @@
 // Package faults is a file layer for tests that fails, or stops the program, at a chosen operation.
 //
-// A run without a fault counts the operations; a test then repeats the run once for each of them and each way to fail.
+// A run without a fault counts the operations; a test then repeats the run once for each of them
+// and each way to fail.
 package faults
 
 import (
@@ -12,7 +13,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 )
 
-// ErrKilled is the error of every operation after a Kill: the program is gone and has no effect any more.
+// ErrKilled is the error of every operation after a Kill: the program is gone and has no effect any
+// more.
 var ErrKilled = errors.New("killed")
 
 // Mode is a way to fail.
@@ -20,13 +22,16 @@ type Mode int
 
 // The ways to fail.
 const (
-	None  Mode = iota
-	Fail       // the operation has no effect and returns the error
-	After      // the operation takes effect and returns the error all the same, as fsync, rename and close may
-	Short      // a write or copy does half of its work, then returns the error; any other operation fails
-	Gone       // this operation and all later ones fail, as on a file system that turned itself read-only
-	Kill       // the program stops before the operation
-	Half       // the program stops in the middle of a write or copy; before any other operation
+	None Mode = iota
+	Fail      // the operation has no effect and returns the error
+	// the operation takes effect and returns the error all the same, as fsync, rename and close may
+	After
+	// a write or copy does half of its work, then returns the error; any other operation fails
+	Short
+	// this operation and all later ones fail, as on a file system that turned itself read-only
+	Gone
+	Kill // the program stops before the operation
+	Half // the program stops in the middle of a write or copy; before any other operation
 )
 
 func (m Mode) String() string {
@@ -48,7 +53,8 @@ type Layer struct {
 	writes  int64
 }
 
-// New returns a layer over inner that fails its operation number at (from 0). The error of a Fail, After, Short or Gone is err.
+// New returns a layer over inner that fails its operation number at (from 0). The error of a Fail,
+// After, Short or Gone is err.
 func New(inner atomicfile.Layer, mode Mode, at int, err error) *Layer {
 	return &Layer{
 		inner: inner, mode: mode, at: at, err: err,
@@ -77,7 +83,8 @@ func (l *Layer) Leaked() []string {
 	return names
 }
 
-// BytesRead returns how many bytes were read from files opened by this name, copies by the kernel included.
+// BytesRead returns how many bytes were read from files opened by this name, copies by the kernel
+// included.
 func (l *Layer) BytesRead(name string) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +98,8 @@ func (l *Layer) BytesWritten() int64 {
 	return l.writes
 }
 
-// do runs one operation, or what is to happen in its place. The work is told what part of it to do: 1 all, 2 half.
+// do runs one operation, or what is to happen in its place. The work is told what part of it to do:
+// 1 all, 2 half.
 func (l *Layer) do(op string, work func(part int64) error) error {
 	mode, err := l.begin(op)
 	switch mode {
@@ -195,7 +203,8 @@ func (l *Layer) Open(path string) (atomicfile.File, error) {
 	return l.openFile("open ", path, l.inner.Open)
 }
 
-func (l *Layer) openFile(op, name string, open func(string) (atomicfile.File, error)) (f atomicfile.File, err error) {
+func (l *Layer) openFile(op, name string, open func(string) (atomicfile.File, error)) (
+	f atomicfile.File, err error) {
 	var inner atomicfile.File
 	err = l.do(op+name, func(part int64) error {
 		if part != 1 {

@@ -22,7 +22,10 @@ func whole(f func() error) func(int64) error {
 	}
 }
 
-func (d *dir) Open(n string) (atomicfile.File, error) { return d.l.openFile("open ", n, d.inner.Open) }
+func (d *dir) Open(n string) (atomicfile.File, error) {
+	return d.l.openFile("open ", n,
+		d.inner.Open)
+}
 
 func (d *dir) OpenWrite(n string) (atomicfile.File, error) {
 	return d.l.openFile("openwrite ", n, d.inner.OpenWrite)
@@ -47,7 +50,8 @@ func (d *dir) Stat() (i atomicfile.Info, err error) {
 }
 
 func (d *dir) Names() (names []string, err error) {
-	err = d.l.do("list "+d.path, whole(func() (err error) { names, err = d.inner.Names(); return err }))
+	err = d.l.do("list "+d.path,
+		whole(func() (err error) { names, err = d.inner.Names(); return err }))
 	return names, err
 }
 

@@ -1,5 +1,5 @@
-// Package fence holds the module to its import rules where golangci-lint is not installed: the four that matter most, over what
-// `go list` says. .golangci.yml has all of them.
+// Package fence holds the module to its import rules where golangci-lint is not installed: the four
+// that matter most, over what `go list` says. .golangci.yml has all of them.
 package fence
 
 import (
@@ -56,7 +56,8 @@ func load(t *testing.T) map[string]pkg {
 	return all
 }
 
-// TestLayers compares the table of CONTRIBUTING.md with the packages: all are in it, and none imports one of a row above its own.
+// TestLayers compares the table of CONTRIBUTING.md with the packages: all are in it, and none
+// imports one of a row above its own.
 func TestLayers(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../../CONTRIBUTING.md")
@@ -98,7 +99,8 @@ func TestLayers(t *testing.T) {
 			}
 			// In the lowest row cli, pattern and atomicfile are there for the others.
 			if layer[below] < of || layer[below] == of && of != rows {
-				t.Errorf("internal/%s imports internal/%s, which stands above it or beside it in CONTRIBUTING.md", name, below)
+				t.Errorf("internal/%s imports internal/%s, which stands above it or beside it in "+
+					"CONTRIBUTING.md", name, below)
 			}
 		}
 	}
@@ -120,10 +122,12 @@ func TestImports(t *testing.T) {
 	}
 
 	t.Run("only the packages that decrypt import sops", func(t *testing.T) {
-		allowed := []string{module + "/internal/sopsfile", module + "/internal/keyring", module + "/internal/remotekey"}
+		allowed := []string{module + "/internal/sopsfile", module + "/internal/keyring", module +
+			"/internal/remotekey"}
 		for p := range own {
 			for _, imp := range p.Imports {
-				if in(imp, sops) && !slices.Contains(allowed, p.ImportPath) && !in(p.ImportPath, module+"/internal/slim") {
+				if in(imp, sops) && !slices.Contains(allowed, p.ImportPath) &&
+					!in(p.ImportPath, module+"/internal/slim") {
 					t.Errorf("%s imports %s", p.ImportPath, imp)
 				}
 			}
@@ -132,7 +136,8 @@ func TestImports(t *testing.T) {
 
 	t.Run("initrd knows nothing of sops or manifests", func(t *testing.T) {
 		for _, dep := range all[module+"/initrd"].Deps {
-			for _, never := range []string{sops, module + "/internal/install", module + "/internal/manifest", module + "/internal/resolve"} {
+			for _, never := range []string{sops, module + "/internal/install", module + "/internal/manifest",
+				module + "/internal/resolve"} {
 				if in(dep, never) {
 					t.Errorf("initrd depends on %s", dep)
 				}
@@ -141,10 +146,12 @@ func TestImports(t *testing.T) {
 	})
 
 	t.Run("manifest, template and cli need the standard library only", func(t *testing.T) {
-		for _, path := range []string{module + "/internal/manifest", module + "/internal/template", module + "/internal/cli"} {
+		for _, path := range []string{module + "/internal/manifest", module + "/internal/template",
+			module + "/internal/cli"} {
 			for _, dep := range all[path].Deps {
 				d := all[dep]
-				if !d.Standard && !in(dep, "golang.org/x/sys") && !in(dep, module+"/internal/cli") && !in(dep, module+"/internal/inputfile") && !in(dep, module+"/internal/pattern") {
+				if !d.Standard && !in(dep, "golang.org/x/sys") && !in(dep, module+"/internal/cli") &&
+					!in(dep, module+"/internal/inputfile") && !in(dep, module+"/internal/pattern") {
 					t.Errorf("%s depends on %s", path, dep)
 				}
 			}

@@ -13,7 +13,8 @@ import (
 	"filippo.io/age"
 )
 
-// hostFile begins the paths of secrets that are not in a sops file but a file of the host, as other modules have them.
+// hostFile begins the paths of secrets that are not in a sops file but a file of the host, as other
+// modules have them.
 const hostFile = "/etc/host"
 
 // Ours is the hook of this project, with what its NixOS module does around it.
@@ -27,7 +28,8 @@ type Ours struct {
 
 // NewOurs is the hook with these programs.
 func NewOurs(program, sops string) *Ours {
-	return &Ours{Program: program, Sops: sops, identities: map[string]*age.X25519Identity{}, lost: map[string]bool{}}
+	return &Ours{Program: program, Sops: sops, identities: map[string]*age.X25519Identity{},
+		lost: map[string]bool{}}
 }
 
 // Name names the appender in the table.
@@ -39,7 +41,8 @@ func (*Ours) SaltsInitrd(l Loader) bool {
 	return shares
 }
 
-// Prepare writes a sops file that the host can decrypt, a manifest, and the wrapper that the NixOS module makes.
+// Prepare writes a sops file that the host can decrypt, a manifest, and the wrapper that the NixOS
+// module makes.
 func (o *Ours) Prepare(w *World, l Loader, g *Generation, program string) error {
 	if o.identities[g.Name] == nil {
 		id, err := age.GenerateX25519Identity()
@@ -62,13 +65,15 @@ func (o *Ours) Prepare(w *World, l Loader, g *Generation, program string) error 
 		}
 		name := strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "-")
 		values[name] = g.Secrets[path]
-		secrets = append(secrets, object{"name": name, "key": name, "sopsFile": sopsFile, "format": "json"})
+		secrets = append(secrets, object{"name": name, "key": name, "sopsFile": sopsFile,
+			"format": "json"})
 		entries = append(entries, object{"path": path, "secret": name})
 	}
 	if err := o.encrypt(values, sopsFile, o.identities[g.Name].Recipient().String()); err != nil {
 		return err
 	}
-	manifest, err := json.Marshal(object{"version": 1, "ageKeyFile": o.keyFile(w), "secrets": secrets, "entries": entries})
+	manifest, err := json.Marshal(object{"version": 1, "ageKeyFile": o.keyFile(w), "secrets": secrets,
+		"entries": entries})
 	if err != nil {
 		return err
 	}
@@ -80,7 +85,8 @@ func (o *Ours) Prepare(w *World, l Loader, g *Generation, program string) error 
 	script := fmt.Sprintf("#!/bin/sh\nexec %s append --manifest %s --base %s --state %s%s -- \"$1\"\n",
 		o.Program, manifestFile, g.Initrd, o.State(w), flags)
 	return errors.Join(
-		os.WriteFile(manifestFile, manifest, 0o600), os.WriteFile(program, []byte(script), 0o755), o.Rotate(w, g, g.Secrets),
+		os.WriteFile(manifestFile, manifest, 0o600), os.WriteFile(program, []byte(script), 0o755),
+		o.Rotate(w, g, g.Secrets),
 	)
 }
 
@@ -109,7 +115,8 @@ func (o *Ours) encrypt(values any, to, recipient string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(o.Sops, "encrypt", "--input-type", "json", "--output-type", "json", "--age", recipient, "--filename-override", to)
+	cmd := exec.Command(o.Sops, "encrypt", "--input-type", "json", "--output-type", "json", "--age",
+		recipient, "--filename-override", to)
 	cmd.Stdin = bytes.NewReader(data)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/var/empty"}
 	out, err := cmd.Output()
@@ -139,15 +146,16 @@ func (o *Ours) Lose(w *World, g *Generation) error {
 	return o.writeKeys(w)
 }
 
-// AroundInstaller runs limine's installer in install-loader, as the module does. The installer is a function here, so it runs
-// before, and a program that does nothing in its place.
+// AroundInstaller runs limine's installer in install-loader, as the module does. The installer is a
+// function here, so it runs before, and a program that does nothing in its place.
 func (o *Ours) AroundInstaller(w *World, l Loader, install func() error) error {
 	if _, ok := l.(Limine); !ok {
 		return install()
 	}
 	const reached = 42
 	around := func(program ...string) error {
-		args := append([]string{"install-loader", "--loader", "limine", "--boot", w.Boot, "--state", o.State(w), "--"}, program...)
+		args := append([]string{"install-loader", "--loader", "limine", "--boot", w.Boot, "--state",
+			o.State(w), "--"}, program...)
 		cmd := exec.Command(o.Program, append(args, w.Default.Toplevel)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + w.Temp}
 		out, err := cmd.CombinedOutput()
@@ -155,7 +163,8 @@ func (o *Ours) AroundInstaller(w *World, l Loader, install func() error) error {
 		return err
 	}
 	var exit *exec.ExitError
-	if err := around("sh", "-c", fmt.Sprintf("exit %d", reached)); !errors.As(err, &exit) || exit.ExitCode() != reached {
+	if err := around("sh", "-c", fmt.Sprintf("exit %d", reached)); !errors.As(err, &exit) ||
+		exit.ExitCode() != reached {
 		return installError{"install-loader did not run the installer"}
 	}
 	if err := install(); err != nil {
@@ -167,8 +176,8 @@ func (o *Ours) AroundInstaller(w *World, l Loader, install func() error) error {
 	return nil
 }
 
-// Stock is a shell script of the shape of NixOS's own appender: plain files of the host, staged in TMPDIR, put into a compressed
-// archive that is written behind what is there.
+// Stock is a shell script of the shape of NixOS's own appender: plain files of the host, staged in
+// TMPDIR, put into a compressed archive that is written behind what is there.
 type Stock struct{}
 
 // Name names the appender in the table.
@@ -195,13 +204,16 @@ stage=$(mktemp -d "${TMPDIR:-/tmp}/initrd-secrets.XXXXXXXXXX")
 trap 'rm -rf "$stage"' EXIT
 `)
 	for _, path := range sortedKeys(g.Secrets) {
-		fmt.Fprintf(&script, "mkdir -p \"$(dirname \"$stage/.initrd-secrets%[1]s\")\"\ncp -a %[2]s \"$stage/.initrd-secrets%[1]s\"\n", path, s.source(w, g, path))
+		fmt.Fprintf(&script,
+			"mkdir -p \"$(dirname \"$stage/.initrd-secrets%[1]s\")\"\ncp -a %[2]s "+
+				"\"$stage/.initrd-secrets%[1]s\"\n", path, s.source(w, g, path))
 	}
 	script.WriteString(`cd "$stage"
 find . -mindepth 1 -exec touch -h -d @1 {} +
 find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R +0:+0 --reproducible | zstd -19 -q >> "$1"
 `)
-	return errors.Join(os.WriteFile(program, []byte(script.String()), 0o755), s.Rotate(w, g, g.Secrets))
+	return errors.Join(os.WriteFile(program, []byte(script.String()), 0o755),
+		s.Rotate(w, g, g.Secrets))
 }
 
 // Rotate changes the files of the host that a generation's secrets come from.
@@ -221,5 +233,6 @@ func (s Stock) Lose(w *World, g *Generation) error {
 }
 
 func writeBelow(name, content string) error {
-	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(content), 0o600))
+	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(content),
+		0o600))
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// baseInitrd is a zstd-compressed initrd of about 40 kB whose length is no multiple of 4. Equal arguments give equal bytes.
+// baseInitrd is a zstd-compressed initrd of about 40 kB whose length is no multiple of 4. Equal
+// arguments give equal bytes.
 func baseInitrd(kind, salt string) ([]byte, error) {
 	for extra := 0; ; extra++ {
 		data, err := compressed(kind, salt, extra)
@@ -29,8 +30,10 @@ func compressed(kind, salt string, extra int) ([]byte, error) {
 	for _, f := range []struct {
 		name string
 		body []byte
-	}{{"init", append(noise, make([]byte, extra)...)}, {"salt", append(saltSum[:], noise[:extra]...)}} {
-		if err := w.WriteHeader(&cpio.Header{Name: f.name, Mode: cpio.TypeReg | 0o755, Links: 1, Size: int64(len(f.body))}); err != nil {
+	}{{"init", append(noise, make([]byte, extra)...)},
+		{"salt", append(saltSum[:], noise[:extra]...)}} {
+		if err := w.WriteHeader(&cpio.Header{Name: f.name, Mode: cpio.TypeReg | 0o755, Links: 1,
+			Size: int64(len(f.body))}); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.body); err != nil {

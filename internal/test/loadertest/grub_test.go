@@ -27,7 +27,8 @@ func (GRUB) config(w *World) string { return filepath.Join(w.Boot, "grub", "grub
 // Entry reads the menu.
 func (GRUB) Entry(w *World, g *Generation) (Entry, error) { return entryOf(bootloader.GRUB, w, g) }
 
-// Install makes the entries of the default, then those of all generations, newest first, then removes what is left over.
+// Install makes the entries of the default, then those of all generations, newest first, then
+// removes what is left over.
 func (l GRUB) Install(w *World) error {
 	var menu strings.Builder
 	used := make(map[string]bool)
@@ -56,7 +57,8 @@ func (l GRUB) Install(w *World) error {
 	return w.keepOnly(filepath.Join(w.Boot, "kernels"), used)
 }
 
-func (GRUB) addEntry(w *World, menu *strings.Builder, used map[string]bool, g *Generation, current bool) error {
+func (GRUB) addEntry(w *World, menu *strings.Builder, used map[string]bool, g *Generation,
+	current bool) error {
 	kernels := filepath.Join(w.Boot, "kernels")
 	initrd := filepath.Join(kernels, storeName(g.Initrd))
 	if !exists(initrd) {
@@ -83,7 +85,8 @@ func (GRUB) addEntry(w *World, menu *strings.Builder, used map[string]bool, g *G
 	} else {
 		os.Remove(temp)
 	}
-	fmt.Fprintf(menu, "menuentry \"NixOS - %s\" {\n  linux ($drive1)/kernels/kernel %s\n  initrd", g.Name, g.parameters())
+	fmt.Fprintf(menu, "menuentry \"NixOS - %s\" {\n  linux ($drive1)/kernels/kernel %s\n  initrd",
+		g.Name, g.parameters())
 	for _, f := range files {
 		fmt.Fprintf(menu, " ($drive1)%s", w.bootPath(f))
 	}

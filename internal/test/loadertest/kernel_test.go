@@ -16,8 +16,9 @@ const copiedByStage1 = ".initrd-secrets/"
 // trailer ends a cpio archive.
 const trailer = "TRAILER!!!"
 
-// unpack is a model of what the kernel makes of an initrd buffer (init/initramfs.c): files by path. What it stumbles over ends
-// it, silently or not; what came before stays. Archives are plain newc or zstd, which is what occurs here.
+// unpack is a model of what the kernel makes of an initrd buffer (init/initramfs.c): files by path.
+// What it stumbles over ends it, silently or not; what came before stays. Archives are plain newc
+// or zstd, which is what occurs here.
 func unpack(buffer []byte) map[string]string {
 	files, _ := unpackAll(buffer)
 	return files
@@ -72,7 +73,8 @@ func walk(buffer []byte, put func(name, content string)) {
 	}
 }
 
-// unpackArchive unpacks one newc archive and says how long it is. A file that is cut off exists in its full size, with NULs.
+// unpackArchive unpacks one newc archive and says how long it is. A file that is cut off exists in
+// its full size, with NULs.
 func unpackArchive(data []byte, put func(name, content string)) (size int, ok bool) {
 	const header = 110
 	for at := 0; ; {
@@ -111,7 +113,8 @@ func unpackArchive(data []byte, put func(name, content string)) (size int, ok bo
 
 func align(n int) int { return (n + 3) &^ 3 }
 
-// frameSize is the length of the zstd frame at the beginning of data (RFC 8878, 3.1.1), 0 when it is cut off.
+// frameSize is the length of the zstd frame at the beginning of data (RFC 8878, 3.1.1), 0 when it
+// is cut off.
 func frameSize(data []byte) int {
 	d := data[4]
 	at := 5

@@ -9,7 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
-// Lanzaboote re-enacts lzbt: content-addressed files, and a stub per generation that pins the initrd's hash.
+// Lanzaboote re-enacts lzbt: content-addressed files, and a stub per generation that pins the
+// initrd's hash.
 type Lanzaboote struct{}
 
 // Name names the loader in the table.
@@ -91,6 +92,7 @@ func (l Lanzaboote) generation(w *World, g *Generation, stub string) error {
 		}
 	}
 	return w.write(stub, PE([][2]string{
-		{".cmdline", g.parameters()}, {".initrd", strings.ReplaceAll(w.bootPath(file), "/", `\`)}, {".initrdh", sum},
+		{".cmdline", g.parameters()}, {".initrd", strings.ReplaceAll(w.bootPath(file), "/", `\`)},
+		{".initrdh", sum},
 	}))
 }

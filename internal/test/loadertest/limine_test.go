@@ -12,7 +12,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
-// Limine re-enacts limine-install.py: a second module, made in TMPDIR, copied twice; files are checked against sums.
+// Limine re-enacts limine-install.py: a second module, made in TMPDIR, copied twice; files are
+// checked against sums.
 type Limine struct {
 	// Pads says that the loader is 12.4.0 or newer, which puts modules on 4-byte boundaries.
 	Pads bool
@@ -61,7 +62,8 @@ func (l Limine) Entry(w *World, g *Generation) (Entry, error) {
 	return e, nil
 }
 
-// Install makes the entries of all generations, newest first. A failing appender never makes it fail.
+// Install makes the entries of all generations, newest first. A failing appender never makes it
+// fail.
 func (l Limine) Install(w *World) error {
 	var menu strings.Builder
 	used := make(map[string]bool)
@@ -76,7 +78,8 @@ func (l Limine) Install(w *World) error {
 	return w.keepOnly(l.Kernels(w), used)
 }
 
-func (l Limine) addEntry(w *World, menu *strings.Builder, used map[string]bool, g *Generation) error {
+func (l Limine) addEntry(w *World, menu *strings.Builder, used map[string]bool,
+	g *Generation) error {
 	fmt.Fprintf(menu, "//%s\nprotocol: linux\ncmdline: %s\n", g.Name, g.parameters())
 	if err := l.module(w, menu, used, g.Initrd); err != nil {
 		return err
@@ -99,7 +102,8 @@ func (l Limine) addEntry(w *World, menu *strings.Builder, used map[string]bool, 
 	return nil
 }
 
-// module copies a file to its second name, unless that is there, and adds it to the menu with the sum of the file it would copy.
+// module copies a file to its second name, unless that is there, and adds it to the menu with the
+// sum of the file it would copy.
 func (l Limine) module(w *World, menu *strings.Builder, used map[string]bool, from string) error {
 	to := filepath.Join(l.Kernels(w), storeName(from))
 	if !exists(to) {

@@ -16,16 +16,19 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
-// Loader is the re-enactment of a boot loader's installer and of how the loader reads what it installed.
+// Loader is the re-enactment of a boot loader's installer and of how the loader reads what it
+// installed.
 type Loader interface {
 	Name() string
-	// Install does what "switch-to-configuration boot" has the installer do. An error is an exit status other than 0.
+	// Install does what "switch-to-configuration boot" has the installer do. An error is an exit
+	// status other than 0.
 	Install(w *World) error
 	// Entry finds what the loader would boot for a generation.
 	Entry(w *World, g *Generation) (Entry, error)
 	// Joined is the buffer that the kernel gets for these initrds.
 	Joined(initrds [][]byte) []byte
-	// InPlaceUntouched says whether a rebuild without change may leave the installed file alone, so that its inode stays.
+	// InPlaceUntouched says whether a rebuild without change may leave the installed file alone, so
+	// that its inode stays.
 	InPlaceUntouched() bool
 }
 
@@ -42,10 +45,12 @@ type installError struct{ text string }
 
 func (e installError) Error() string { return e.text }
 
-// runAppender runs a generation's appender as an installer does: with the environment of a transient unit.
+// runAppender runs a generation's appender as an installer does: with the environment of a
+// transient unit.
 func (w *World) runAppender(g *Generation, image string, umask int) error {
 	w.Cut("run the appender on " + filepath.Base(image))
-	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("umask %s; exec %q %q", strconv.FormatInt(int64(umask), 8), g.Appender, image))
+	cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("umask %s; exec %q %q",
+		strconv.FormatInt(int64(umask), 8), g.Appender, image))
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + w.Temp, "NIXOS_ACTION=boot"}
 	out, err := cmd.CombinedOutput()
 	w.Log.Write(out)
@@ -161,7 +166,8 @@ func entryOf(kind bootloader.Kind, w *World, g *Generation) (Entry, error) {
 	return Entry{}, errNoEntry
 }
 
-// storeName is what installers call a copy of a store file: its directory in the store, a dash, its name.
+// storeName is what installers call a copy of a store file: its directory in the store, a dash, its
+// name.
 func storeName(path string) string {
 	return filepath.Base(filepath.Dir(path)) + "-" + filepath.Base(path)
 }

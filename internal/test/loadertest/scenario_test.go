@@ -51,7 +51,8 @@ func Scenarios() []Scenario {
 	}
 }
 
-// secretsOf are the secrets of the machines here: two from a sops file, one a file of the host, of a length that is no multiple of 4.
+// secretsOf are the secrets of the machines here: two from a sops file, one a file of the host, of
+// a length that is no multiple of 4.
 func secretsOf(generation string) map[string]string {
 	return map[string]string{
 		"/etc/luks.key":          "luks key of " + generation + "!",
@@ -201,7 +202,8 @@ func rotatedFile(s *Stage) (string, error) {
 	path := hostFile + "-credential"
 	old := w.Default.Secrets[path]
 	w.Default.Earlier = maps.Clone(w.Default.Secrets)
-	if err := w.appender.Rotate(w, w.Default, map[string]string{path: "changed credential"}); err != nil {
+	if err := w.appender.Rotate(w, w.Default,
+		map[string]string{path: "changed credential"}); err != nil {
 		return "", err
 	}
 	cell, err := outcome(w, s.Loader)
@@ -241,13 +243,15 @@ func specialisation(s *Stage) (string, error) {
 	return outcome(w, s.Loader)
 }
 
-// special is a machine whose default has a specialisation with secrets of its own and the same initrd.
+// special is a machine whose default has a specialisation with secrets of its own and the same
+// initrd.
 func (s *Stage) special() (*World, error) {
 	w, err := s.machine("")
 	if err != nil {
 		return nil, err
 	}
-	_, err = w.Add(s.Loader, "B", secretsOf("g4"), map[string]map[string]string{"alt": secretsOf("g4-alt")})
+	_, err = w.Add(s.Loader, "B", secretsOf("g4"),
+		map[string]map[string]string{"alt": secretsOf("g4-alt")})
 	return w, err
 }
 
@@ -273,7 +277,8 @@ func lostOld(s *Stage) (string, error) {
 	if _, err := w.Add(s.Loader, "B", secretsOf("g4"), nil); err != nil {
 		return "", err
 	}
-	if err := errors.Join(w.appender.Lose(w, w.Listed[0]), w.appender.Lose(w, w.Listed[1])); err != nil {
+	if err := errors.Join(w.appender.Lose(w, w.Listed[0]),
+		w.appender.Lose(w, w.Listed[1])); err != nil {
 		return "", err
 	}
 	return outcome(w, s.Loader)
@@ -284,7 +289,8 @@ func neverMade(s *Stage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(w.appender.Lose(w, w.Listed[0]), w.appender.Lose(w, w.Listed[1])); err != nil {
+	if err := errors.Join(w.appender.Lose(w, w.Listed[0]),
+		w.appender.Lose(w, w.Listed[1])); err != nil {
 		return "", err
 	}
 	return outcome(w, s.Loader)
@@ -398,7 +404,8 @@ func powerCut(s *Stage) (string, error) {
 	steps, faulty := 0, 0
 	for done := false; !done; steps++ {
 		for _, dir := range kept {
-			if out, err := exec.Command("sh", "-c", `rm -rf "$1" && cp -a "$1.kept" "$1"`, "sh", dir).CombinedOutput(); err != nil {
+			if out, err := exec.Command("sh", "-c", `rm -rf "$1" && cp -a "$1.kept" "$1"`, "sh",
+				dir).CombinedOutput(); err != nil {
 				return "", fmt.Errorf("%w: %s", err, out)
 			}
 		}
@@ -438,7 +445,10 @@ func words(fault string) string {
 }
 
 // mutable are the directories that an installation changes.
-func (w *World) mutable() []string { return []string{w.Boot, w.Temp, filepath.Join(w.Dir, "state")} }
+func (w *World) mutable() []string {
+	return []string{w.Boot, w.Temp,
+		filepath.Join(w.Dir, "state")}
+}
 
 // cutAt runs an installer and ends it before its n-th step. done says that it has fewer.
 func cutAt(w *World, l Loader, n int) (done bool, step string, err error) {

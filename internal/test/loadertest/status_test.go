@@ -13,7 +13,8 @@ import (
 
 // status runs the program's view of what is installed.
 func (o *Ours) status(w *World, options ...string) (string, int) {
-	cmd := exec.Command(o.Program, append([]string{"status", "--efivars", "none", "--boot", w.Boot}, options...)...)
+	cmd := exec.Command(o.Program, append([]string{"status", "--efivars", "none", "--boot", w.Boot},
+		options...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
 		return err.Error(), -1
@@ -53,7 +54,8 @@ func TestStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, status := ours.status(w)
-		if status != 0 || ours.systems(t, w, bootloader.Whole) != 3 || strings.Contains(out, "No entry loads") {
+		if status != 0 || ours.systems(t, w, bootloader.Whole) != 3 ||
+			strings.Contains(out, "No entry loads") {
 			t.Errorf("%s: exit status %d:\n%s", l.Name(), status, out)
 		}
 		part := fmt.Sprintf("# %s\n%s", l.Name(), anonymous(w, out))
@@ -63,11 +65,13 @@ func TestStatus(t *testing.T) {
 		}
 
 		// A file of the host changes: the entry of that generation is stale, the others are not.
-		if err := ours.Rotate(w, w.Default, map[string]string{hostFile + "-credential": "changed"}); err != nil {
+		if err := ours.Rotate(w, w.Default,
+			map[string]string{hostFile + "-credential": "changed"}); err != nil {
 			t.Fatal(err)
 		}
 		out, status = ours.status(w)
-		if status != 1 || ours.systems(t, w, bootloader.Stale) != 1 || ours.systems(t, w, bootloader.Whole) != 2 {
+		if status != 1 || ours.systems(t, w, bootloader.Stale) != 1 ||
+			ours.systems(t, w, bootloader.Whole) != 2 {
 			t.Errorf("%s, stale: exit status %d:\n%s", l.Name(), status, out)
 		}
 		// Its image goes away: nothing is left that could be whole.
@@ -90,5 +94,6 @@ func TestStatus(t *testing.T) {
 var hash = regexp.MustCompile(`[0-9a-f]{32,64}`)
 
 func anonymous(w *World, out string) string {
-	return hash.ReplaceAllString(strings.ReplaceAll(strings.ReplaceAll(out, w.Dir+"/store", "/nix/store"), w.Dir, ""), "…")
+	return hash.ReplaceAllString(strings.ReplaceAll(strings.ReplaceAll(out, w.Dir+"/store",
+		"/nix/store"), w.Dir, ""), "…")
 }

@@ -15,7 +15,8 @@ import (
 
 var (
 	update = flag.Bool("update", false, "rewrite the tables in docs/explanation/boot-loaders.md")
-	long   = flag.Bool("long", os.Getenv("VMTESTS_ALL") == "1", "play everything, also with the stock-style script, and 50 rebuilds")
+	long   = flag.Bool("long", os.Getenv("VMTESTS_ALL") == "1",
+		"play everything, also with the stock-style script, and 50 rebuilds")
 )
 
 // Rebuilds without change, in an ordinary run and in a long one.
@@ -37,7 +38,8 @@ func tempDir(t *testing.T) string {
 
 func stage(t *testing.T, l Loader, a func() Appender) *Stage {
 	t.Helper()
-	s := &Stage{Loader: l, Appender: a, Dir: func() string { return tempDir(t) }, Rebuilds: fewRebuilds}
+	s := &Stage{Loader: l, Appender: a, Dir: func() string { return tempDir(t) },
+		Rebuilds: fewRebuilds}
 	if *long {
 		s.Rebuilds = manyRebuilds
 	}
@@ -58,7 +60,8 @@ func stage(t *testing.T, l Loader, a func() Appender) *Stage {
 func programs(t *testing.T) (sopsInitrd, sops string) {
 	t.Helper()
 	sopsInitrd = filepath.Join(t.TempDir(), "sops-initrd")
-	if out, err := exec.Command("go", "build", "-o", sopsInitrd, "github.com/sops-initrd/sops-initrd/cmd/sops-initrd").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", sopsInitrd,
+		"github.com/sops-initrd/sops-initrd/cmd/sops-initrd").CombinedOutput(); err != nil {
 		t.Fatalf("build sops-initrd: %v: %s", err, out)
 	}
 	out, err := exec.Command("go", "tool", "-n", "sops").Output()
@@ -83,11 +86,13 @@ func programs(t *testing.T) (sopsInitrd, sops string) {
 
 // short are the scenarios that tell most, for every run.
 var short = map[string]bool{
-	"rebuilds without change": true, "same configuration, file of the host changed": true, "old generations cannot be made any more": true,
-	"default cannot be made": true, "boot directory full": true,
+	"rebuilds without change": true, "same configuration, file of the host changed": true,
+	"old generations cannot be made any more": true,
+	"default cannot be made":                  true, "boot directory full": true,
 }
 
-// TestLoaders plays the scenarios with the hook and holds what comes of it to the table in the documentation.
+// TestLoaders plays the scenarios with the hook and holds what comes of it to the table in the
+// documentation.
 func TestLoaders(t *testing.T) {
 	sopsInitrd, sops := programs(t)
 	play(t, "sops-initrd", func() Appender { return NewOurs(sopsInitrd, sops) })
@@ -140,8 +145,8 @@ func play(t *testing.T, name string, a func() Appender) {
 	}
 }
 
-// acceptable says whether an outcome may be that of the hook: every entry sees its own secrets, with the exceptions that loaders
-// leave no choice in.
+// acceptable says whether an outcome may be that of the hook: every entry sees its own secrets,
+// with the exceptions that loaders leave no choice in.
 func acceptable(scenario string, l Loader, cell string) bool {
 	switch scenario {
 	case "... and never could": // nobody has these secrets: none, but never somebody else's
@@ -151,11 +156,13 @@ func acceptable(scenario string, l Loader, cell string) bool {
 			return strings.Contains(cell, "g3 keeps its earlier ones")
 		}
 	case "... that cannot be made any more":
-		if _, deletes := l.(SystemdBootOld); deletes { // the builder removes a specialisation's image before it makes it again
+		// the builder removes a specialisation's image before it makes it again
+		if _, deletes := l.(SystemdBootOld); deletes {
 			return cell == "exit 1, g4-alt has none"
 		}
 	}
-	return strings.Contains(cell, right) && !strings.Contains(cell, "stays") && !strings.Contains(cell, "grows")
+	return strings.Contains(cell, right) && !strings.Contains(cell, "stays") &&
+		!strings.Contains(cell, "grows")
 }
 
 func marks(name string) (begin, end string) {
@@ -193,7 +200,8 @@ func table(t *testing.T, name string) (rows []Row) {
 func rewrite(t *testing.T, name, text string) {
 	t.Helper()
 	before, _, after := section(t, name)
-	if err := os.WriteFile(page, []byte(before+text+after), 0o644); err != nil { //nolint:gosec // documentation
+	//nolint:gosec // documentation
+	if err := os.WriteFile(page, []byte(before+text+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -215,14 +223,17 @@ func TestKernelModel(t *testing.T) {
 	}{
 		{"on a boundary", append(padded([][]byte{base}), archive...), "value"},
 		{"not on a boundary", append(base[:len(base):len(base)], archive...), ""},
-		{"cut in its data", append(padded([][]byte{base}), archive[:len(archive)-len(newc("", ""))-6]...), "va\x00\x00\x00"},
-		{"behind something torn", append(append(padded([][]byte{base}), archive[:116]...), archive...), "\x00\x00\x00\x00\x00"},
+		{"cut in its data", append(padded([][]byte{base}), archive[:len(archive)-len(newc("", ""))-6]...),
+			"va\x00\x00\x00"},
+		{"behind something torn", append(append(padded([][]byte{base}), archive[:116]...), archive...),
+			"\x00\x00\x00\x00\x00"},
 	} {
 		if got := unpack(c.data)["secret"]; c.name != "behind something torn" && got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
-	if d := cmp.Diff(map[string]string{"/etc/x": "1"}, secretsIn(map[string]string{"init": "", ".initrd-secrets/etc/x": "1"})); d != "" {
+	if d := cmp.Diff(map[string]string{"/etc/x": "1"},
+		secretsIn(map[string]string{"init": "", ".initrd-secrets/etc/x": "1"})); d != "" {
 		t.Error(d)
 	}
 }
@@ -231,7 +242,8 @@ func TestKernelModel(t *testing.T) {
 func newc(name, content string) []byte {
 	var b []byte
 	add := func(name, content string, mode int) {
-		b = fmt.Appendf(b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", 0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name)+1, 0)
+		b = fmt.Appendf(b, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", 0, mode, 0, 0, 1,
+			0, len(content), 0, 0, 0, 0, len(name)+1, 0)
 		b = append(append(b, name...), 0)
 		for len(b)%4 != 0 {
 			b = append(b, 0)

@@ -10,7 +10,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
-// systemdBoot is what both builders of systemd-boot have in common: entries of the Boot Loader Specification.
+// systemdBoot is what both builders of systemd-boot have in common: entries of the Boot Loader
+// Specification.
 type systemdBoot struct{}
 
 func (systemdBoot) entryFile(w *World, g *Generation) string {
@@ -18,7 +19,9 @@ func (systemdBoot) entryFile(w *World, g *Generation) string {
 }
 
 func (s systemdBoot) writeEntry(w *World, g *Generation, initrd string) error {
-	return w.write(s.entryFile(w, g), []byte("title NixOS\nversion "+g.Name+"\nlinux /EFI/nixos/kernel.efi\ninitrd "+w.bootPath(initrd)+"\noptions "+g.parameters()+"\n"))
+	return w.write(s.entryFile(w, g),
+		[]byte("title NixOS\nversion "+g.Name+"\nlinux /EFI/nixos/kernel.efi\ninitrd "+w.bootPath(
+			initrd)+"\noptions "+g.parameters()+"\n"))
 }
 
 // Entry reads a generation's entry.
@@ -88,7 +91,8 @@ func (s SystemdBootOld) install(w *World, g *Generation, current bool) error {
 	if !current {
 		return nil
 	}
-	return w.write(filepath.Join(w.Boot, "loader", "loader.conf"), []byte("default nixos-"+g.Name+".conf\n"))
+	return w.write(filepath.Join(w.Boot, "loader", "loader.conf"),
+		[]byte("default nixos-"+g.Name+".conf\n"))
 }
 
 // SystemdBootNew re-enacts the builder that makes every image again beside its target.
@@ -132,7 +136,8 @@ func (s SystemdBootNew) Install(w *World) error {
 			return err
 		}
 	}
-	if err := w.write(filepath.Join(w.Boot, "loader", "loader.conf"), []byte("default nixos-"+w.Default.Name+".conf\n")); err != nil {
+	if err := w.write(filepath.Join(w.Boot, "loader", "loader.conf"),
+		[]byte("default nixos-"+w.Default.Name+".conf\n")); err != nil {
 		return err
 	}
 	if err := w.keepOnly(filepath.Join(w.Boot, "loader", "entries"), entries); err != nil {

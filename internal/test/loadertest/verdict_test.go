@@ -78,7 +78,8 @@ func surplus(found, want map[string]string) bool {
 	return len(found) > len(want)
 }
 
-// plaintextOf says which of the values can be found in the boot directory or in TMPDIR, compressed archives unpacked.
+// plaintextOf says which of the values can be found in the boot directory or in TMPDIR, compressed
+// archives unpacked.
 func (w *World) plaintextOf(values ...string) (where []string, err error) {
 	for _, root := range []string{w.Boot, w.Temp} {
 		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {

@@ -31,7 +31,8 @@ type World struct {
 	Temp    string // TMPDIR
 	Listed  []*Generation
 	Default *Generation
-	// Cut is called before each change that an installer makes by itself; what it panics with ends the installer there.
+	// Cut is called before each change that an installer makes by itself; what it panics with ends the
+	// installer there.
 	Cut func(step string)
 	// Log has what the appender said.
 	Log strings.Builder
@@ -43,21 +44,27 @@ type World struct {
 // Appender is a program under test, or rather how a configuration gets one.
 type Appender interface {
 	Name() string
-	// Prepare writes the program for a generation, an executable file at the given path, and what it needs below w.Dir.
+	// Prepare writes the program for a generation, an executable file at the given path, and what it
+	// needs below w.Dir.
 	Prepare(w *World, l Loader, g *Generation, program string) error
-	// Rotate changes those secrets of a generation that are files of the host, as far as the appender has such.
+	// Rotate changes those secrets of a generation that are files of the host, as far as the appender
+	// has such.
 	Rotate(w *World, g *Generation, secrets map[string]string) error
 	// Lose makes the secrets of a generation unobtainable from now on.
 	Lose(w *World, g *Generation) error
-	// SaltsInitrd says whether the module around the appender gives generations with different secrets different initrds.
+	// SaltsInitrd says whether the module around the appender gives generations with different secrets
+	// different initrds.
 	SaltsInitrd(l Loader) bool
-	// AroundInstaller is what the module runs in place of a loader's installer; install is the installer itself.
+	// AroundInstaller is what the module runs in place of a loader's installer; install is the
+	// installer itself.
 	AroundInstaller(w *World, l Loader, install func() error) error
 }
 
-// NewWorld makes a machine with nothing on it. boot may be a directory that exists already; "" makes one.
+// NewWorld makes a machine with nothing on it. boot may be a directory that exists already; ""
+// makes one.
 func NewWorld(dir, boot string, a Appender) (*World, error) {
-	w := &World{Dir: dir, Boot: boot, Temp: filepath.Join(dir, "tmp"), appender: a, Cut: func(string) {}}
+	w := &World{Dir: dir, Boot: boot, Temp: filepath.Join(dir, "tmp"), appender: a,
+		Cut: func(string) {}}
 	if boot == "" {
 		w.Boot = filepath.Join(dir, "boot")
 	}
@@ -69,9 +76,10 @@ func NewWorld(dir, boot string, a Appender) (*World, error) {
 	return w, nil
 }
 
-// Add builds a generation with an initrd of the given kind ("A", "B": equal kinds are equal initrds), lists it and makes it
-// the default. Special secrets make specialisations by their name.
-func (w *World) Add(l Loader, kind string, secrets map[string]string, special map[string]map[string]string) (*Generation, error) {
+// Add builds a generation with an initrd of the given kind ("A", "B": equal kinds are equal
+// initrds), lists it and makes it the default. Special secrets make specialisations by their name.
+func (w *World) Add(l Loader, kind string, secrets map[string]string,
+	special map[string]map[string]string) (*Generation, error) {
 	w.made++
 	g, err := w.build(l, fmt.Sprintf("g%d", w.made), kind, secrets)
 	if err != nil {
@@ -98,9 +106,11 @@ func (w *World) build(l Loader, name, kind string, secrets map[string]string) (*
 	if err != nil {
 		return nil, err
 	}
-	g := &Generation{Name: name, Secrets: secrets, Toplevel: w.storePath("nixos-system-"+name, []byte(name+kind+fmt.Sprint(secrets)))}
+	g := &Generation{Name: name, Secrets: secrets, Toplevel: w.storePath("nixos-system-"+name,
+		[]byte(name+kind+fmt.Sprint(secrets)))}
 	g.Initrd = filepath.Join(w.storePath("initrd-linux", initrd), "initrd")
-	g.Appender = filepath.Join(w.storePath("append-initrd-secrets", []byte(name+fmt.Sprint(secrets))), "bin", "append-initrd-secrets")
+	g.Appender = filepath.Join(w.storePath("append-initrd-secrets", []byte(name+fmt.Sprint(secrets))),
+		"bin", "append-initrd-secrets")
 	for _, d := range []string{g.Toplevel, filepath.Dir(g.Initrd), filepath.Dir(g.Appender)} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return nil, err
@@ -118,7 +128,8 @@ func (w *World) build(l Loader, name, kind string, secrets map[string]string) (*
 
 // storePath is a path such as the Nix store has them: a hash, a dash, a name.
 func (w *World) storePath(name string, content []byte) string {
-	return filepath.Join(w.Dir, "store", fmt.Sprintf("%.16x-%s", sha256.Sum256(append([]byte(name), content...)), name))
+	return filepath.Join(w.Dir, "store",
+		fmt.Sprintf("%.16x-%s", sha256.Sum256(append([]byte(name), content...)), name))
 }
 
 // Delete takes a generation off the list, as nix-collect-garbage does.
@@ -126,7 +137,8 @@ func (w *World) Delete(g *Generation) {
 	w.Listed = slices.DeleteFunc(w.Listed, func(x *Generation) bool { return x == g })
 }
 
-// Install is "nixos-rebuild boot": the loader's installer for the default, in whatever the module puts around it.
+// Install is "nixos-rebuild boot": the loader's installer for the default, in whatever the module
+// puts around it.
 func (w *World) Install(l Loader) error {
 	return w.appender.AroundInstaller(w, l, func() error { return l.Install(w) })
 }

@@ -94,7 +94,8 @@ func packages(ctx context.Context, vm bool) ([]string, error) {
 		return nil, fmt.Errorf("go list: %w", err)
 	}
 	list := strings.Fields(string(out))
-	return slices.DeleteFunc(list, func(p string) bool { return strings.Contains(p, "/vmtests") != vm }), nil
+	return slices.DeleteFunc(list,
+		func(p string) bool { return strings.Contains(p, "/vmtests") != vm }), nil
 }
 
 // suite is one run of some parts.
@@ -147,8 +148,9 @@ func (s *suite) run(ctx context.Context, names []string) (err error) {
 		s.sayf("== %s: %d s", p.title, seconds(begin))
 	}
 	if len(s.unwanted) > 0 {
-		faults = append(faults, fmt.Errorf("skipped, but CI=true says that nothing is missing here:\n   %s",
-			strings.Join(s.unwanted, "\n   ")))
+		faults = append(faults,
+			fmt.Errorf("skipped, but CI=true says that nothing is missing here:\n   %s",
+				strings.Join(s.unwanted, "\n   ")))
 	}
 	return errors.Join(faults...)
 }
@@ -248,7 +250,8 @@ func (s *suite) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// clean removes the scratch directory; that it was not empty is a fault, unless the run was broken off.
+// clean removes the scratch directory; that it was not empty is a fault, unless the run was broken
+// off.
 func (s *suite) clean(ctx context.Context) error {
 	left, err := os.ReadDir(s.scratch)
 	if err == nil && len(left) > 0 && ctx.Err() == nil {

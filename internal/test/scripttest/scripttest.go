@@ -1,4 +1,5 @@
-// Package scripttest runs the txtar scripts of a program against its real main. It is imported by tests only.
+// Package scripttest runs the txtar scripts of a program against its real main. It is imported by
+// tests only.
 //
 // On top of testscript's own commands a script has
 //

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Place copies a program of Main to where it would be installed, and returns its path and that of the full program that a
-// small one looks for, which is not there.
+// Place copies a program of Main to where it would be installed, and returns its path and that of
+// the full program that a small one looks for, which is not there.
 func Place(t testing.TB, name string) (program, full string) {
 	t.Helper()
 	self, err := exec.LookPath(name)
@@ -41,7 +41,8 @@ func Copy(t testing.TB, from, to string) {
 // BuildFull builds the full program of a command, with all that sops links.
 func BuildFull(t testing.TB, path string) {
 	t.Helper()
-	build := exec.Command("go", "build", "-o", path, "github.com/sops-initrd/sops-initrd/cmd/"+filepath.Base(path))
+	build := exec.Command("go", "build", "-o", path,
+		"github.com/sops-initrd/sops-initrd/cmd/"+filepath.Base(path))
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", path, err, out)
 	}

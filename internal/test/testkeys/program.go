@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// CheckProgram runs a program that converts SSH keys on whole and damaged keys. Whatever is wrong with a key, no message may contain a
-// part of it, and a failure writes nothing.
+// CheckProgram runs a program that converts SSH keys on whole and damaged keys. Whatever is wrong
+// with a key, no message may contain a part of it, and a failure writes nothing.
 func CheckProgram(t *testing.T, run func(cli.Env) int) {
 	t.Helper()
 	names := []string{

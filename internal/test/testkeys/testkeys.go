@@ -1,5 +1,5 @@
-// Package testkeys has fixed keys for tests, and the real sops to encrypt for them. It is imported by tests only. The keys
-// protect nothing.
+// Package testkeys has fixed keys for tests, and the real sops to encrypt for them. It is imported
+// by tests only. The keys protect nothing.
 package testkeys
 
 import (
@@ -63,7 +63,8 @@ func Path(t testing.TB, name string) string {
 	return path
 }
 
-// Public is the public half: the line of the .pub file of an SSH key without its comment, the recipient of an age key.
+// Public is the public half: the line of the .pub file of an SSH key without its comment, the
+// recipient of an age key.
 func Public(t testing.TB, name string) string {
 	t.Helper()
 	if strings.HasPrefix(name, "ssh_") {
@@ -97,12 +98,14 @@ func SOPS(t testing.TB) string {
 	return path
 }
 
-// RunSOPS runs sops with nothing in its environment but PATH, an empty home and env, and returns what it prints.
+// RunSOPS runs sops with nothing in its environment but PATH, an empty home and env, and returns
+// what it prints.
 func RunSOPS(t testing.TB, env []string, stdin []byte, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command(SOPS(t), args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, "XDG_CONFIG_HOME=" + cmd.Dir}, env...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + cmd.Dir, "XDG_CONFIG_HOME=" +
+		cmd.Dir}, env...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -112,7 +115,8 @@ func RunSOPS(t testing.TB, env []string, stdin []byte, args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// Encrypt encrypts text with sops for recipients ("--age", "age1…") and other flags, and returns the path of the file.
+// Encrypt encrypts text with sops for recipients ("--age", "age1…") and other flags, and returns
+// the path of the file.
 func Encrypt(t testing.TB, format, text string, flags ...string) string {
 	t.Helper()
 	return EncryptWith(t, nil, format, text, flags...)
@@ -125,17 +129,20 @@ func EncryptWith(t testing.TB, env []string, format, text string, flags ...strin
 	if len(flags) > 1 && flags[0] == "--config" { // a flag of sops itself
 		global, flags = flags[:2], flags[2:]
 	}
-	args := append(global, "encrypt", "--input-type", format, "--output-type", format, "--filename-override", "secrets."+format)
+	args := append(global, "encrypt", "--input-type", format, "--output-type", format,
+		"--filename-override", "secrets."+format)
 	args = append(args, flags...)
 	path := filepath.Join(t.TempDir(), "secrets."+format)
-	if err := os.WriteFile(path, RunSOPS(t, env, []byte(text), append(args, "/dev/stdin")...), 0o600); err != nil {
+	if err := os.WriteFile(path, RunSOPS(t, env, []byte(text), append(args, "/dev/stdin")...),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// GPGHome is a GnuPG home with OpenPGP keys: private ones (GPGRSA, GPGEd25519), or the public halves of SSH RSA keys. Its
-// path is short, as those of sockets must be. Its agent is ended after the test.
+// GPGHome is a GnuPG home with OpenPGP keys: private ones (GPGRSA, GPGEd25519), or the public
+// halves of SSH RSA keys. Its path is short, as those of sockets must be. Its agent is ended after
+// the test.
 func GPGHome(t testing.TB, names ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("gpg"); err != nil {
@@ -164,11 +171,12 @@ func GPGHome(t testing.TB, names ...string) string {
 	return home
 }
 
-// EndAgent ends the agent of a GnuPG home and waits until it is gone: one that is still ending would remove the
-// sockets of the next one, or be found where none should run.
+// EndAgent ends the agent of a GnuPG home and waits until it is gone: one that is still ending
+// would remove the sockets of the next one, or be found where none should run.
 func EndAgent(t testing.TB, home string) {
 	t.Helper()
-	if out, err := exec.Command("gpgconf", "--homedir", home, "--kill", "all").CombinedOutput(); err != nil {
+	if out, err := exec.Command("gpgconf", "--homedir", home, "--kill",
+		"all").CombinedOutput(); err != nil {
 		t.Errorf("end the agent: %v: %s", err, out)
 	}
 	AwaitAgent(t, home, false)
@@ -178,7 +186,8 @@ func EndAgent(t testing.TB, home string) {
 func AwaitAgent(t testing.TB, home string, want bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		ask := exec.Command("gpg-connect-agent", "--homedir", home, "--no-autostart", "GETINFO pid", "/bye")
+		ask := exec.Command("gpg-connect-agent", "--homedir", home, "--no-autostart", "GETINFO pid",
+			"/bye")
 		out, err := ask.Output()
 		if runs := err == nil && bytes.Contains(out, []byte("OK")); runs == want {
 			return

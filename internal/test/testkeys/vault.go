@@ -13,8 +13,9 @@ import (
 // VaultToken is what a client of Vault has to show, in the variable VAULT_TOKEN.
 const VaultToken = "test-token"
 
-// Vault serves the two calls of HashiCorp Vault's transit engine that sops needs, on the loopback, until the test ends. It returns
-// the URI of a key, for sops's flag --hc-vault-transit. What it "encrypts" it keeps and hands out a number for.
+// Vault serves the two calls of HashiCorp Vault's transit engine that sops needs, on the loopback,
+// until the test ends. It returns the URI of a key, for sops's flag --hc-vault-transit. What it
+// "encrypts" it keeps and hands out a number for.
 // (https://developer.hashicorp.com/vault/api-docs/secret/transit)
 func Vault(t testing.TB) string {
 	t.Helper()
@@ -34,13 +35,16 @@ func Vault(t testing.TB) string {
 		case strings.HasPrefix(r.URL.Path, "/v1/transit/encrypt/"):
 			answer["ciphertext"] = fmt.Sprintf("vault:v1:%d", len(kept))
 			kept = append(kept, body.Plaintext)
-		case strings.HasPrefix(r.URL.Path, "/v1/transit/decrypt/") && err == nil && number >= 0 && number < len(kept):
+		case strings.HasPrefix(r.URL.Path, "/v1/transit/decrypt/") && err == nil && number >= 0 &&
+			number < len(kept):
 			answer["plaintext"] = kept[number]
 		default:
-			http.Error(w, `{"errors":["no handler for route, or not encrypted here"]}`, http.StatusBadRequest)
+			http.Error(w, `{"errors":["no handler for route, or not encrypted here"]}`,
+				http.StatusBadRequest)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"data": answer}) // a client that is gone shows in its own test
+		// a client that is gone shows in its own test
+		_ = json.NewEncoder(w).Encode(map[string]any{"data": answer})
 	}))
 	t.Cleanup(server.Close)
 	return server.URL + "/v1/transit/keys/host"
@@ -49,5 +53,6 @@ func Vault(t testing.TB) string {
 // EncryptVault encrypts text with sops for the key of a Vault, and for nobody else.
 func EncryptVault(t testing.TB, format, text, uri string) string {
 	t.Helper()
-	return EncryptWith(t, []string{"VAULT_TOKEN=" + VaultToken, "VAULT_ADDR="}, format, text, "--hc-vault-transit", uri)
+	return EncryptWith(t, []string{"VAULT_TOKEN=" + VaultToken, "VAULT_ADDR="}, format, text,
+		"--hc-vault-transit", uri)
 }

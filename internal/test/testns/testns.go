@@ -1,5 +1,6 @@
-// Package testns runs a test in mount and PID namespaces of its own, so that it can mount file systems, use the real /run and
-// /etc/passwd, and leave processes behind, without the machine seeing any of it. It is imported by tests only.
+// Package testns runs a test in mount and PID namespaces of its own, so that it can mount file
+// systems, use the real /run and /etc/passwd, and leave processes behind, without the machine
+// seeing any of it. It is imported by tests only.
 package testns
 
 import (
@@ -13,8 +14,8 @@ import (
 // marker is set in the environment of the process that runs inside.
 const marker = "TESTNS_INSIDE"
 
-// prepare gives the namespace an empty /run and an /etc with just the users and groups that tests rely on; keys and nogroup
-// are there, as on NixOS.
+// prepare gives the namespace an empty /run and an /etc with just the users and groups that tests
+// rely on; keys and nogroup are there, as on NixOS.
 const prepare = `
 mount -t tmpfs -o mode=0755 tmpfs /run
 mkdir /run/etc
@@ -43,9 +44,10 @@ shadow: files
 .
 `
 
-// Inside says whether the test goes on: it does in the namespaces. Outside it runs the calling test in a child there, passes on
-// how that ended, and returns false. An ordinary user cannot make the namespaces; then the test is skipped, or fails if CI
-// is true. Further variables for the child have the form NAME=value.
+// Inside says whether the test goes on: it does in the namespaces. Outside it runs the calling test
+// in a child there, passes on how that ended, and returns false. An ordinary user cannot make the
+// namespaces; then the test is skipped, or fails if CI is true. Further variables for the child
+// have the form NAME=value.
 func Inside(t *testing.T, env ...string) bool {
 	t.Helper()
 	if os.Getenv(marker) != "" {
@@ -54,7 +56,8 @@ func Inside(t *testing.T, env ...string) bool {
 	Need(t)
 	args := []string{
 		"--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private",
-		"sh", "-ec", prepare + `exec "$@"`, "sh", os.Args[0], "-test.run", pattern(t.Name()), "-test.timeout", "10m",
+		"sh", "-ec", prepare + `exec "$@"`, "sh", os.Args[0], "-test.run", pattern(t.Name()),
+		"-test.timeout", "10m",
 	}
 	if testing.Verbose() {
 		args = append(args, "-test.v")
@@ -89,7 +92,8 @@ func Need(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, for mount and PID namespaces")
 	}
-	if out, err := exec.Command("unshare", "--mount", "--pid", "--fork", "true").CombinedOutput(); err != nil {
+	if out, err := exec.Command("unshare", "--mount", "--pid", "--fork",
+		"true").CombinedOutput(); err != nil {
 		why = "no mount and PID namespaces here: " + strings.TrimSpace(string(out)+" "+err.Error())
 	}
 	if why == "" {

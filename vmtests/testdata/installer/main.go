@@ -1,10 +1,12 @@
-// Command installer is what a guest runs on a file system whose every write is recorded, and what the host runs to know what
-// should come out. It installs a segment whose content follows from its arguments.
+// Command installer is what a guest runs on a file system whose every write is recorded, and what
+// the host runs to know what should come out. It installs a segment whose content follows from its
+// arguments.
 //
 //	installer install|in-place [-base FILE] TAG SIZE IMAGE...
 //	installer remove|remove-in-place [-base FILE] IMAGE...
 //	installer rename-once TAG SIZE IMAGE   write a temporary file, fsync, rename, fsync the directory
-//	installer append TAG SIZE IMAGE        >>, as the stock appender does it, and what the kernel then does by itself: it writes it to the disk
+//	installer append TAG SIZE IMAGE        >>, as the stock appender does it, and what the
+//	                                       kernel then does by itself: it writes it to the disk
 package main
 
 import (
@@ -55,7 +57,8 @@ func run(mode string, args []string) error {
 		return err
 	}
 	segment, err := initrd.NewSegment([]initrd.Entry{
-		{Path: "/.initrd-secrets/key", Mode: 0o400, Data: bytes.Repeat([]byte(args[0]+"\n"), size/(len(args[0])+1)+1)[:size]},
+		{Path: "/.initrd-secrets/key", Mode: 0o400, Data: bytes.Repeat([]byte(args[0]+"\n"),
+			size/(len(args[0])+1)+1)[:size]},
 	}, initrd.Digest{}, initrd.Profile{CopyDir: "/.initrd-secrets"})
 	if err != nil {
 		return err

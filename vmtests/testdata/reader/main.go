@@ -1,5 +1,6 @@
-// Command reader reads a file over and over, in a guest that replaces it meanwhile, until there is a file STOP. It reports how
-// often it could not be read, how many contents it had, and on how many file systems it was.
+// Command reader reads a file over and over, in a guest that replaces it meanwhile, until there is
+// a file STOP. It reports how often it could not be read, how many contents it had, and on how many
+// file systems it was.
 //
 //	reader FILE STOP
 package main
@@ -30,7 +31,8 @@ func main() {
 		}
 	}
 	fmt.Printf("RESULT reads ok %d\n", reads)
-	fmt.Printf("RESULT reader ok failures %v, contents %d, file systems %d\n", failures, len(contents), len(systems))
+	fmt.Printf("RESULT reader ok failures %v, contents %d, file systems %d\n", failures, len(contents),
+		len(systems))
 }
 
 func read(file string) (data []byte, system uint64, err error) {

@@ -22,7 +22,8 @@ func main() {
 			continue
 		}
 		sys := info.Sys().(*syscall.Stat_t)
-		fmt.Printf("RESULT %s ok file %o %d %d %d %x\n", path, info.Mode().Perm(), sys.Uid, sys.Gid, len(data), sha256.Sum256(data))
+		fmt.Printf("RESULT %s ok file %o %d %d %d %x\n", path, info.Mode().Perm(), sys.Uid, sys.Gid,
+			len(data), sha256.Sum256(data))
 	}
 	fmt.Println("DONE")
 	time.Sleep(100 * time.Millisecond) // the console drains

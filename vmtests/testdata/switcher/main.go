@@ -1,10 +1,12 @@
-// Command switcher is what a guest runs whose power is cut: a switch to another generation, as NixOS has it. The boot loader
-// comes first, in the steps of nixpkgs' systemd-boot-builder.py (nixos/modules/system/boot/loader/systemd-boot), with what it
-// flushes and what it does not; then activation. Each step is announced on the console before it is done.
+// Command switcher is what a guest runs whose power is cut: a switch to another generation, as
+// NixOS has it. The boot loader comes first, in the steps of nixpkgs' systemd-boot-builder.py
+// (nixos/modules/system/boot/loader/systemd-boot), with what it flushes and what it does not; then
+// activation. Each step is announced on the console before it is done.
 //
 //	switcher BOOT STORE DEFAULT OTHER...
 //
-// A generation is a directory of STORE with kernel, initrd, append-initrd-secrets and manifest.json.
+// A generation is a directory of STORE with kernel, initrd, append-initrd-secrets and
+// manifest.json.
 package main
 
 import (
@@ -62,14 +64,16 @@ func (s switcher) run() error {
 		return err
 	}
 	say("activate")
-	return command(filepath.Join(s.store, "sops-install-secrets"), filepath.Join(s.store, s.generations[0], "manifest.json"))
+	return command(filepath.Join(s.store, "sops-install-secrets"),
+		filepath.Join(s.store, s.generations[0], "manifest.json"))
 }
 
 func say(step string) { fmt.Println("STEP", step) }
 
 func (s switcher) name(generation, file string) string { return generation + "-" + file + ".efi" }
 
-// removeOld removes entries of generations that are not to be in the menu, and files that none in it needs.
+// removeOld removes entries of generations that are not to be in the menu, and files that none in
+// it needs.
 func (s switcher) removeOld() error {
 	var keep []string
 	for _, g := range s.generations {
@@ -93,7 +97,8 @@ func (s switcher) removeOld() error {
 }
 
 func (s switcher) entry(generation string) error {
-	kernel, initrd := filepath.Join(s.boot, "EFI/nixos", s.name("0", "kernel")), filepath.Join(s.boot, "EFI/nixos", s.name(generation, "initrd"))
+	kernel, initrd := filepath.Join(s.boot, "EFI/nixos", s.name("0", "kernel")),
+		filepath.Join(s.boot, "EFI/nixos", s.name(generation, "initrd"))
 	say("copy the kernel and the initrd of " + generation)
 	if err := copyIfMissing(filepath.Join(s.store, "kernel"), kernel); err != nil {
 		return err
@@ -102,13 +107,16 @@ func (s switcher) entry(generation string) error {
 		return err
 	}
 	say("run the hook of " + generation)
-	if err := command(filepath.Join(s.store, generation, "append-initrd-secrets"), initrd); err != nil {
+	if err := command(filepath.Join(s.store, generation, "append-initrd-secrets"),
+		initrd); err != nil {
 		return err
 	}
 	say("write the entry of " + generation)
-	return replace(filepath.Join(s.boot, "loader/entries/nixos-generation-"+generation+".conf"), fmt.Sprintf(
-		"title NixOS\nsort-key nixos\nversion Generation %s\nlinux /EFI/nixos/%s\ninitrd /EFI/nixos/%s\noptions init=/nix/%s/init %s\n",
-		generation, filepath.Base(kernel), filepath.Base(initrd), generation, os.Getenv("PARAMETERS")))
+	return replace(filepath.Join(s.boot, "loader/entries/nixos-generation-"+generation+".conf"),
+		fmt.Sprintf(
+			"title NixOS\nsort-key nixos\nversion Generation %s\nlinux /EFI/nixos/%s\ninitrd "+
+				"/EFI/nixos/%s\noptions init=/nix/%s/init %s\n",
+			generation, filepath.Base(kernel), filepath.Base(initrd), generation, os.Getenv("PARAMETERS")))
 }
 
 func command(name string, args ...string) error {
