@@ -5,6 +5,7 @@
   boot.initrd.network.enable = true;
   boot.initrd.network.ssh = {
     enable = true;
+    port = 2222;
     hostKeys = [ config.sops.secrets.initrd-ssh-key.path ];
   };
 }
