@@ -89,7 +89,7 @@ func nixpkgs(t *testing.T, dir string) {
 	evaluate := `modules: let module = builtins.head (builtins.concatMap (m: if builtins.isAttrs m then m.imports else if m == ./none then [ ] else [ m ]) modules);
       text = builtins.readFile (module + "/../../nixos/secrets.nix");
     in assert builtins.pathExists (module + "/default.nix");
-    { options.sops.secrets.description = builtins.head (builtins.match ".*options.sops.secrets = .*description = \"([^\"]*)\".*" text); }`
+    { options.sops.secrets.description = builtins.head (builtins.match ".*(Secrets that are decrypted[^\n]*).*" text); }`
 	if lib := os.Getenv("NIXPKGS_LIB"); lib != "" {
 		for to, from := range map[string]string{"lib": lib, "stand-ins": "../nixos/tests/eval/stand-ins"} {
 			if err := os.CopyFS(filepath.Join(dir, to), os.DirFS(from)); err != nil {

@@ -1,26 +1,27 @@
 package cli
 
 import (
+	_ "embed"
 	"runtime/debug"
 	"strings"
 )
 
-// version is set at link time: -ldflags "-X github.com/sops-initrd/sops-initrd/internal/cli.version=1.2.3".
-var version string
+// number is the version of this tree, for all programs and packages.
+//
+//go:embed VERSION
+var number string
 
-// Version says which build of the program this is: the version given at link time, else what the Go toolchain recorded.
+// Version says which build of the program this is: the release, and the revision where the Go
+// toolchain recorded one.
 func Version() string {
-	if version != "" {
-		return version
-	}
+	v := strings.TrimSpace(number)
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "unknown"
+		return v
 	}
-	v := strings.Trim(info.Main.Version, "()")
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && v == "devel" {
-			v += " " + s.Value
+		if s.Key == "vcs.revision" && s.Value != "" {
+			v += "+" + s.Value[:min(len(s.Value), 12)]
 		}
 	}
 	return v

@@ -61,7 +61,7 @@ buildGoModule (
   in
   {
     pname = "sops-initrd" + lib.optionalString (!full) "-small";
-    version = "0.1.0";
+    version = lib.fileContents ../../internal/cli/VERSION;
 
     src = fileset.toSource {
       root = ../..;
@@ -73,7 +73,6 @@ buildGoModule (
     ldflags = [
       "-s"
       "-w"
-      "-X github.com/sops-initrd/sops-initrd/internal/cli.version=${finalAttrs.version}"
     ];
 
     nativeBuildInputs = [

@@ -124,11 +124,11 @@ in
       initrdValidation = sops.initrd.validationPackage;
     };
     expected = {
-      package = "sops-initrd-0.1.0-activation";
-      validationPackage = "sops-initrd-0.1.0-activation";
+      package = "sops-initrd-0.2.0-activation";
+      validationPackage = "sops-initrd-0.2.0-activation";
       gnupg = "gnupg";
-      initrd = "sops-initrd-0.1.0";
-      initrdValidation = "sops-initrd-0.1.0";
+      initrd = "sops-initrd-0.2.0";
+      initrdValidation = "sops-initrd-0.2.0";
     };
   };
 
@@ -232,10 +232,10 @@ in
         sops.initrd.validationPackage
       ];
     expected = [
-      "sops-initrd-0.1.0-activation"
-      "sops-initrd-0.1.0-activation-native"
-      "sops-initrd-0.1.0"
-      "sops-initrd-0.1.0-native"
+      "sops-initrd-0.2.0-activation"
+      "sops-initrd-0.2.0-activation-native"
+      "sops-initrd-0.2.0"
+      "sops-initrd-0.2.0-native"
     ];
   };
 

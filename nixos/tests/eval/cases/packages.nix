@@ -47,7 +47,7 @@ in
     expected =
       let
         keytools = program: {
-          name = "sops-initrd-0.1.0-keytools";
+          name = "sops-initrd-0.2.0-keytools";
           inherit program;
         };
         hook = name: {
@@ -55,7 +55,7 @@ in
           program = null;
         };
         initrd = {
-          name = "sops-initrd-0.1.0";
+          name = "sops-initrd-0.2.0";
           program = "sops-initrd";
         };
       in
@@ -63,15 +63,15 @@ in
         default = initrd;
         sops-initrd = initrd;
         sops-install-secrets = {
-          name = "sops-initrd-0.1.0-activation";
+          name = "sops-initrd-0.2.0-activation";
           program = "sops-install-secrets";
         };
         sops-initrd-small = {
-          name = "sops-initrd-small-0.1.0";
+          name = "sops-initrd-small-0.2.0";
           program = "sops-initrd";
         };
         sops-install-secrets-small = {
-          name = "sops-initrd-small-0.1.0-activation";
+          name = "sops-initrd-small-0.2.0-activation";
           program = "sops-install-secrets";
         };
         sops-init-gpg-key = keytools "sops-init-gpg-key";
