@@ -139,12 +139,12 @@ func (c *crash) injection(t *testing.T, inject string) bool {
 	t.Helper()
 	c.reset(t)
 	trace := c.path("trace")
-	cmd := exec.Command("strace", "-f", "-qq", "-o", trace, "-e", "trace=all", "-e", "signal=none", "-e", "inject="+inject, install.Program, c.path("new.json"))
+	cmd := exec.Command("strace", "-f", "-qq", "-o", trace, "-e", "trace=all", "-e", "signal=SIGTERM", "-e", "inject="+inject, install.Program, c.path("new.json"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()
 	text, _ := os.ReadFile(trace)
-	happened := bytes.Contains(text, []byte("(INJECTED)"))
+	happened := bytes.Contains(text, []byte("(INJECTED)")) || bytes.Contains(text, []byte("--- SIGTERM"))
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
 		happened = true // strace ends as its child did
 	}
@@ -249,11 +249,11 @@ var changing = []string{
 	"flock", "fsopen", "fsconfig", "fsmount", "move_mount",
 }
 
-// TestCrash_failing kills the program at each call that changes something, and lets the call fail: with one error of four,
-// with VMTESTS_ALL=1 with each of them.
+// TestCrash_failing kills the program at each call that changes something, asks it there to end, and lets the
+// call fail: with one error of four, with VMTESTS_ALL=1 with each of them.
 func TestCrash_failing(t *testing.T) {
 	t.Parallel()
-	for i, what := range []string{"error=ENOSPC", "error=EIO", "error=EMFILE", "error=EACCES", "signal=KILL"} {
+	for i, what := range []string{"error=ENOSPC", "error=EIO", "error=EMFILE", "error=EACCES", "signal=KILL", "signal=TERM"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			if !inCrashTest(t) {
@@ -265,7 +265,7 @@ func TestCrash_failing(t *testing.T) {
 				c.before = afterStage1
 			}
 			total := 0
-			every := os.Getenv("VMTESTS_ALL") != "" || what == "signal=KILL"
+			every := os.Getenv("VMTESTS_ALL") != "" || strings.HasPrefix(what, "signal=")
 			for j, call := range changing {
 				if every || j%4 == i {
 					total += c.sweep(t, call+":"+what, 1)

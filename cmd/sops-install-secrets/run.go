@@ -89,6 +89,7 @@ func run(env cli.Env) int {
 		_, err := fmt.Fprintln(env.Stdout, install.Program, cli.Version())
 		return cli.Report(env, install.Program, err)
 	}
+	cli.Protect()
 	syscall.Umask(0o077) // what is made gets its mode explicitly; a stricter umask would lock an ordinary user out of it before
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

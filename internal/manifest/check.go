@@ -102,6 +102,8 @@ func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 		Mode: f.mode(at+"mode", p.Mode), UID: f.id(at+"uid", p.UID), GID: f.id(at+"gid", p.GID),
 		RestartUnits: p.RestartUnits, ReloadUnits: p.ReloadUnits,
 	}
+	f.units(at+"restartUnits", p.RestartUnits)
+	f.units(at+"reloadUnits", p.ReloadUnits)
 	if p.Path != "" {
 		place.Path = f.place(at+"path", p.Path, userMode)
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // faults collects everything that is wrong with a document.
@@ -57,6 +58,15 @@ func (f *faults) name(field, text string) {
 		f.add(field, "missing")
 	case !clean(text) || path.IsAbs(text) || text == "." || strings.HasPrefix(text, "../") || text == "..":
 		f.add(field, "%q cannot be a file name below the secrets directory", text)
+	}
+}
+
+// units checks names of units, which are written to lists with one name a line and given to systemctl.
+func (f *faults) units(field string, names []string) {
+	for i, name := range names {
+		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			f.add(fmt.Sprintf("%s[%d]", field, i), "%q cannot be the name of a unit", name)
+		}
 	}
 }
 
