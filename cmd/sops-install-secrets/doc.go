@@ -8,8 +8,8 @@
 //	sops-install-secrets -version
 //
 // The secrets go into a new generation, a numbered directory in a file system in memory that is never swapped out. When it is
-// complete, the link /run/secrets is turned to it by one rename, so that a reader sees the secrets of one generation only, and
-// never finds one missing. Templates are rendered into /run/secrets/rendered. A secret or template whose path is somewhere
+// complete, the link /run/secrets is turned to it by one rename, so that a reader sees the old secrets or the new ones,
+// never a mixture. Templates are rendered into /run/secrets/rendered. A secret or template whose path is somewhere
 // else gets a symbolic link there.
 //
 // # Failure

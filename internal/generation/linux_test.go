@@ -233,7 +233,7 @@ func TestReaders(t *testing.T) {
 				return
 			}
 			// Where the kernel has to note the time at which a link was read, it cannot start a walk again:
-			// then a reader that was stopped there for longer than a run may find nothing (decision 23).
+			// then a reader that was stopped there for longer than a run may find nothing (decision 22).
 			if err := unix.Mount("", "/run", "", unix.MS_REMOUNT|unix.MS_NOATIME, ""); err != nil {
 				t.Fatal(err)
 			}
