@@ -15,8 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// grace is how long programs have to clean up after SIGTERM. systemd gives a whole service 90 s.
-const grace = 10 * time.Second
+// termGrace is how long programs have to clean up after SIGTERM. systemd gives a whole service 90 s.
+const termGrace = 10 * time.Second
+
+const termPoll = 20 * time.Millisecond
 
 // runInstaller runs the stock installer, with the terminal if it is on one.
 func (r *run) runInstaller(ctx context.Context) error {
@@ -67,8 +69,8 @@ func (r *run) start(ctx context.Context, cmd *exec.Cmd) error {
 	case <-ctx.Done():
 	}
 	_ = syscall.Kill(group, syscall.SIGTERM) // it may have ended meanwhile
-	limit := time.After(grace)
-	for waiting, tick := true, time.NewTicker(grace/500); waiting; {
+	limit := time.After(r.grace)
+	for waiting, tick := true, time.NewTicker(termPoll); waiting; {
 		select {
 		case <-tick.C:
 			waiting = syscall.Kill(group, 0) == nil // its children count, too
@@ -98,21 +100,27 @@ func lendTerminal(cmd *exec.Cmd) func() {
 	}
 }
 
+// memoryDir is a directory in memory that this user can write to, or the usual one where none is.
+func memoryDir() string {
+	for _, dir := range []string{"/run", "/dev/shm"} {
+		var st unix.Statfs_t
+		if unix.Statfs(dir, &st) != nil || st.Type != unix.TMPFS_MAGIC && st.Type != unix.RAMFS_MAGIC {
+			continue
+		}
+		if unix.Access(dir, unix.W_OK|unix.X_OK) == nil {
+			return dir
+		}
+	}
+	return os.TempDir()
+}
+
 const tempPrefix = "sops-initrd-loader-"
 
 // privateTemp makes a directory for the temporary files of installers and appenders, which may
 // have plaintext: in memory where that is possible, and removed in the end. Those of runs that
 // were killed are removed as well.
 func privateTemp() (dir string, remove func() error, err error) {
-	parent := os.TempDir()
-	for _, memory := range []string{"/run", "/dev/shm"} {
-		var st unix.Statfs_t
-		inMemory := unix.Statfs(memory, &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
-		if inMemory && unix.Access(memory, unix.W_OK|unix.X_OK) == nil {
-			parent = memory
-			break
-		}
-	}
+	parent := memoryDir()
 	removeStaleTemps(parent)
 	dir, err = os.MkdirTemp(parent, tempPrefix)
 	if err != nil {

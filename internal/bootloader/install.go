@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
@@ -36,6 +37,7 @@ type run struct {
 	loader   loader
 	fallback System // what is booted by default
 	temp     string // a directory in memory for those we start
+	grace    time.Duration
 	boot     string
 	dir      *Dir
 	// kept is a copy of the default's image where that could not be made again; else "".
@@ -67,7 +69,8 @@ func Install(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	r := run{
-		Options: o, loader: rowOf(o.Kind), temp: temp, lacking: new(bool),
+		Options: o, loader: rowOf(o.Kind), temp: temp, grace: termGrace,
+		lacking:  new(bool),
 		fallback: Open(o.Installer[len(o.Installer)-1]),
 	}
 	runs := make([]*run, 0, len(o.Boots))
