@@ -133,8 +133,8 @@ func live(t *testing.T) map[string]string {
 	return files
 }
 
-// injection runs an installation with one injection of strace and checks what is left. It returns false if the injection did
-// not happen, since there are not so many calls.
+// injection runs an installation with one injection of strace and checks what is left. It returns
+// false if the injection did not happen, since there are not so many calls.
 func (c *crash) injection(t *testing.T, inject string) bool {
 	t.Helper()
 	c.reset(t)
@@ -220,8 +220,8 @@ func inCrashTest(t *testing.T) bool {
 	return testns.Inside(t, sopsPath+"="+testkeys.SOPS(t))
 }
 
-// TestCrash_killed kills the program at system calls on files all over its run. strace counts the calls of each thread. VMTESTS_ALL=1 takes every call instead of
-// some.
+// TestCrash_killed kills the program at system calls on files all over its run. strace counts the
+// calls of each thread. VMTESTS_ALL=1 takes every call instead of some.
 func TestCrash_killed(t *testing.T) {
 	t.Parallel()
 	for name, before := range map[string]func(*testing.T, *crash){"generation": afterGeneration, "stage 1": afterStage1} {
@@ -249,8 +249,8 @@ var changing = []string{
 	"flock", "fsopen", "fsconfig", "fsmount", "move_mount",
 }
 
-// TestCrash_failing kills the program at each call that changes something, asks it there to end, and lets the
-// call fail: with one error of four, with VMTESTS_ALL=1 with each of them.
+// TestCrash_failing kills the program at each call that changes something, asks it there to end,
+// and lets the call fail: with one error of four, with VMTESTS_ALL=1 with each of them.
 func TestCrash_failing(t *testing.T) {
 	t.Parallel()
 	for i, what := range []string{"error=ENOSPC", "error=EIO", "error=EMFILE", "error=EACCES", "signal=KILL", "signal=TERM"} {
@@ -278,7 +278,8 @@ func TestCrash_failing(t *testing.T) {
 	}
 }
 
-// sweep injects at every stride-th call and returns the number of the last one at which something happened.
+// sweep injects at every stride-th call and returns the number of the last one at which something
+// happened.
 func (c *crash) sweep(t *testing.T, inject string, stride int) int {
 	t.Helper()
 	n := 1

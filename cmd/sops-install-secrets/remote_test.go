@@ -14,8 +14,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// TestRemoteKey installs two secrets, one of which has its only key in a Vault, for an ordinary user. Run by "scripts/slim test" it
-// is the small program that does it: it becomes the full one, or installs the secret that needs none.
+// TestRemoteKey installs two secrets, one of which has its only key in a Vault, for an ordinary
+// user. Run by "scripts/slim test" it is the small program that does it: it becomes the full one,
+// or installs the secret that needs none.
 func TestRemoteKey(t *testing.T) {
 	t.Parallel()
 	self, full := scripttest.Place(t, install.Program)

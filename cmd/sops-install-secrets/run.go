@@ -18,13 +18,16 @@ import (
 const usage = `usage: sops-install-secrets [-ignore-passwd] [-strict] [-json] MANIFEST
        sops-install-secrets -check-mode MODE MANIFEST
 
-Decrypt the secrets of MANIFEST, a JSON file that the NixOS module writes, and install them with their owners and modes as a
-new generation. What cannot be installed keeps the file it has.
+Decrypt the secrets of MANIFEST, a JSON file that the NixOS module writes, and
+install them with their owners and modes as a new generation. What cannot be
+installed keeps the file it has.
 
 options:
-  -check-mode MODE  check MANIFEST instead of installing it: "manifest" looks at the document alone, "sopsfile" at the
-                    sops files as well, without any key; "off" is the default
-  -ignore-passwd    look up no users and groups: everything belongs to root, or in user mode to the user
+  -check-mode MODE  check MANIFEST instead of installing it: "manifest" looks at
+                    the document alone, "sopsfile" at the sops files as well,
+                    without any key; "off" is the default
+  -ignore-passwd    look up no users and groups: everything belongs to root, or
+                    in user mode to the user
   -json             print what was done as JSON, never with values
   -strict           install nothing if anything cannot be installed
   -version          print the version and exit
@@ -90,7 +93,8 @@ func run(env cli.Env) int {
 		return cli.Report(env, install.Program, err)
 	}
 	cli.Protect()
-	syscall.Umask(0o077) // what is made gets its mode explicitly; a stricter umask would lock an ordinary user out of it before
+	// What is made gets its mode explicitly. A stricter umask would lock an ordinary user out of it before.
+	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once

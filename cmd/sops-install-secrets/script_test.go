@@ -28,8 +28,9 @@ func TestMain(m *testing.M) {
 // sopsPath names the real sops to a test that runs in a namespace.
 const sopsPath = "TEST_SOPS"
 
-// TestScripts runs each script as root with a /run and an /etc of its own. Scripts have the real sops in their PATH, and the
-// keys of package testkeys in $KEYS, with their recipients in $AGE, $AGE_OTHER and so on.
+// TestScripts runs each script as root with a /run and an /etc of its own. Scripts have the real
+// sops in their PATH, and the keys of package testkeys in $KEYS, with their recipients in $AGE,
+// $AGE_OTHER and so on.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(sopsPath) != "" && testns.Inside(t) {
@@ -100,8 +101,8 @@ func setup(t *testing.T) func(*testscript.Env) error {
 	}
 }
 
-// convertKeys writes what ssh-to-pgp makes of the RSA key, for gpg to encrypt to; its fingerprint is in $RSA_PGP. What ssh-to-age
-// makes of the ed25519 key is in $AGE_SSH.
+// convertKeys writes what ssh-to-pgp makes of the RSA key, for gpg to encrypt to; its fingerprint
+// is in $RSA_PGP. What ssh-to-age makes of the ed25519 key is in $AGE_SSH.
 func convertKeys(t *testing.T, e *testscript.Env, path string) error {
 	t.Helper()
 	key, err := sshkey.Parse(testkeys.Data(t, testkeys.SSHRSA2048))

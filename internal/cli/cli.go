@@ -1,8 +1,9 @@
-// Package cli is what every program of this repository has in common with its user: the streams it talks to, the form of
-// its errors and its exit statuses.
+// Package cli is what every program of this repository has in common with its user: the streams
+// it talks to, the form of its errors and its exit statuses.
 //
-// An error is printed as "program: error: text", one line for each independent fault, followed by "program: hint: text"
-// lines that say how to go on. Results go to standard output, everything else to standard error.
+// An error is printed as "program: error: text", one line for each independent fault, followed by
+// "program: hint: text" lines that say how to go on. Results go to standard output, everything
+// else to standard error.
 package cli
 
 import (
@@ -47,8 +48,8 @@ type hintedError struct {
 func (e *hintedError) Unwrap() error   { return e.error }
 func (e *hintedError) Hints() []string { return e.hints }
 
-// WithHint adds sentences that tell the user how to go on. The text of the error itself stays as it is. A nil error stays
-// nil.
+// WithHint adds sentences that tell the user how to go on. The text of the error itself stays as
+// it is. A nil error stays nil.
 func WithHint(err error, hints ...string) error {
 	if err == nil {
 		return nil
@@ -69,12 +70,13 @@ func Usage(err error) error {
 	return usageError{err}
 }
 
-// ErrFailed makes Report return Failed without printing anything: for programs that have already said all there is to say,
-// or whose answer is simply no.
+// ErrFailed makes Report return Failed without printing anything: for programs that have already
+// said all there is to say, or whose answer is simply no.
 var ErrFailed = errors.New("failed")
 
-// Report prints err to e.Stderr in the name of program and returns the exit status that belongs to it. Joined errors are
-// printed one by one, each with its hints behind it; a hint that several errors share is printed once.
+// Report prints err to e.Stderr in the name of program and returns the exit status that belongs
+// to it. Joined errors are printed one by one, each with its hints behind it; a hint that several
+// errors share is printed once.
 func Report(e Env, program string, err error) int {
 	if err == nil {
 		return Done
@@ -130,8 +132,8 @@ func Visible(text string) string {
 	return b.String()
 }
 
-// Tell prints a result on standard output. What was done stays done when that is full or closed: the
-// result is then told on standard error, and is no failure.
+// Tell prints a result on standard output. What was done stays done when that is full or closed:
+// the result is then told on standard error, and is no failure.
 func Tell(e Env, program, text string) {
 	if _, err := io.WriteString(e.Stdout, text); err != nil {
 		Warn(e, program, "cannot write to standard output (%v); this is what was to be said:\n%s", err, text)
@@ -143,7 +145,8 @@ func Note(e Env, program, format string, args ...any) {
 	printLines(e, notePriority, program+": ", fmt.Sprintf(format, args...))
 }
 
-// leaves takes joined errors apart. An error that wraps a joined one with words of its own is one leaf.
+// leaves takes joined errors apart. An error that wraps a joined one with words of its own is one
+// leaf.
 func leaves(err error) []error {
 	switch e := err.(type) { //nolint:errorlint // a join that is wrapped with words must stay whole
 	case *hintedError:

@@ -18,8 +18,8 @@ const (
 	notePriority    priority = "<6>"
 )
 
-// printLines prints text with prefix before its first line; further lines are indented. In the journal each
-// line has its priority, so that "journalctl -p err" finds it.
+// printLines prints text with prefix before its first line; further lines are indented. In the
+// journal each line has its priority, so that "journalctl -p err" finds it.
 func printLines(e Env, p priority, prefix, text string) {
 	if !toJournal(e) {
 		p = ""
@@ -32,8 +32,8 @@ func printLines(e Env, p priority, prefix, text string) {
 	fmt.Fprint(e.Stderr, b.String())
 }
 
-// toJournal says whether standard error goes to the journal: JOURNAL_STREAM has the device and inode of what
-// systemd connected (systemd.exec(5)).
+// toJournal says whether standard error goes to the journal: JOURNAL_STREAM has the device and
+// inode of what systemd connected (systemd.exec(5)).
 func toJournal(e Env) bool {
 	f, ok := e.Stderr.(*os.File)
 	if !ok || e.Getenv == nil || e.Getenv("JOURNAL_STREAM") == "" {

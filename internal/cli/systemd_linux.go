@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// Status tells systemd what a service waits for; "systemctl status" shows it (sd_notify(3), NotifyAccess=).
-// Elsewhere it does nothing.
+// Status tells systemd what a service waits for; "systemctl status" shows it (sd_notify(3),
+// NotifyAccess=). Elsewhere it does nothing.
 func Status(e Env, text string) {
 	address := e.Getenv("NOTIFY_SOCKET")
 	if address == "" {

@@ -11,21 +11,22 @@ import (
 	"syscall"
 )
 
-// Generation is a set of installed secrets. It stays the same set while others become live; when it is pruned its files
-// vanish.
+// Generation is a set of installed secrets. It stays the same set while others become live; when
+// it is pruned its files vanish.
 type Generation struct {
 	// Number is 0 where the link leads to something that has none.
 	Number uint64
-	// Leftover is a real directory in the place of the link: stage 1 of the boot, which copies secrets of the initrd below
-	// /run, leaves one. It is no generation, but has files that readers see.
+	// Leftover is a real directory in the place of the link: stage 1 of the boot, which copies
+	// secrets of the initrd below /run, leaves one. It is no generation, but has files that
+	// readers see.
 	Leftover bool
 	// Note is what Publish was given for this generation; nil if nothing is known.
 	Note []byte
 	root *os.Root
 }
 
-// Current opens the live generation: the directory behind link. It returns nil and no error where there is none: no link, one
-// that leads nowhere, or something else than a link or directory.
+// Current opens the live generation: the directory behind link. It returns nil and no error where
+// there is none: no link, one that leads nowhere, or something else than a link or directory.
 func Current(mountPoint, link string) (*Generation, error) {
 	info, err := os.Stat(link)
 	switch {
@@ -44,7 +45,8 @@ func Current(mountPoint, link string) (*Generation, error) {
 		return nil, fmt.Errorf("open the live generation: %w", err)
 	}
 	if g.Number != 0 {
-		// A generation of another installer has no note, and an unreadable one is no reason to fail.
+		// A generation of another installer has no note, and an unreadable one is no reason to
+		// fail.
 		g.Note, _ = os.ReadFile(filepath.Join(mountPoint, noteName(g.Number)))
 	}
 	return g, nil
@@ -59,7 +61,8 @@ func numberBehind(mountPoint, link string) uint64 {
 	return parseNumber(filepath.Base(target))
 }
 
-// parseNumber returns 0 for a name that is not that of a generation. Signs and leading zeros are not.
+// parseNumber returns 0 for a name that is not that of a generation. Signs and leading zeros are
+// not.
 func parseNumber(name string) uint64 {
 	n, err := strconv.ParseUint(name, 10, 64)
 	if err != nil || strconv.FormatUint(n, 10) != name {
@@ -76,14 +79,15 @@ func (g *Generation) Close() error {
 	return g.root.Close()
 }
 
-// Read returns a file of the generation. The error is fs.ErrNotExist if there is no such file, also where a directory is in
-// its place.
+// Read returns a file of the generation. The error is fs.ErrNotExist if there is no such file,
+// also where a directory is in its place.
 func (g *Generation) Read(name string) (File, error) {
 	if g == nil {
 		return File{}, fs.ErrNotExist
 	}
 	f, err := read(g.root, name)
-	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
+	switch {
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENAMETOOLONG):
 		err = &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
 	return f, err

@@ -35,7 +35,8 @@ func (s *Store) Begin() (*Draft, error) {
 	return &Draft{store: s, tree: s.within(root), made: map[string]bool{".": true}, Number: number}, nil
 }
 
-// nextNumber is one more than the number of the live generation. Where there is none it is one more than the highest.
+// nextNumber is one more than the number of the live generation. Where there is none it is one
+// more than the highest.
 func (s *Store) nextNumber() (uint64, error) {
 	number := numberBehind(s.MountPoint, s.Link)
 	if number == 0 {
@@ -52,7 +53,8 @@ func (s *Store) nextNumber() (uint64, error) {
 	return number, nil
 }
 
-// isStranger says whether the name of a generation is taken by something that is not known to be one.
+// isStranger says whether the name of a generation is taken by something that is not known to be
+// one.
 func (s *Store) isStranger(n uint64) bool {
 	_, err := s.tree.root.Lstat(strconv.FormatUint(n, 10))
 	return err == nil && !s.madeHere(s.tree, n)
@@ -108,8 +110,8 @@ func (d *Draft) parents(name string) error {
 	return nil
 }
 
-// Publish makes the generation the live one. After an error the old one is live and untouched. The note is kept with the
-// generation for those who come later.
+// Publish makes the generation the live one. After an error the old one is live and untouched.
+// The note is kept with the generation for those who come later.
 func (d *Draft) Publish(note []byte) error {
 	s, number := d.store, strconv.FormatUint(d.Number, 10)
 	defer d.tree.root.Close()

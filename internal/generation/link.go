@@ -20,8 +20,8 @@ func tempName(base string) string {
 	return "." + base[:min(len(base), maxNameBytes-len(tempSuffix)-1)] + tempSuffix
 }
 
-// swap makes the link point to target. There is no moment at which it is missing. What stage 1 left in its
-// place changes its name, and is removed by Prune.
+// swap makes the link point to target. There is no moment at which it is missing. What stage 1
+// left in its place changes its name, and is removed by Prune.
 func (s *Store) swap(target string) error {
 	dir, base := filepath.Split(s.Link)
 	parent, err := openParent(filepath.Clean(dir))
@@ -50,8 +50,9 @@ func (s *Store) swap(target string) error {
 	return renameAt(parent, temp, base, flags)
 }
 
-// clearTemp frees a temporary name. A link into our directories is what a killed run left, and so is a
-// directory beside a link that stage 1 had a directory for. Everything else is somebody's, and stays.
+// clearTemp frees a temporary name. A link into our directories is what a killed run left, and so
+// is a directory beside a link that stage 1 had a directory for. Everything else is somebody's,
+// and stays.
 func (s *Store) clearTemp(parent *os.File, temp string) error {
 	full := filepath.Join(parent.Name(), temp)
 	kind := typeAt(parent, temp)
@@ -110,10 +111,10 @@ func (s *Store) symlinkAt(dir *os.File, target, name string) error {
 	return nil
 }
 
-// PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of whatever file
-// or link is there; an empty directory is replaced, too. A link that is right already is left alone. Missing
-// directories are made. After an error what was there is still there. It is safe where others own
-// directories on the way: see openParent.
+// PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of
+// whatever file or link is there; an empty directory is replaced, too. A link that is right
+// already is left alone. Missing directories are made. After an error what was there is still
+// there. It is safe where others own directories on the way: see openParent.
 func (s *Store) PlaceLink(path, target string, uid, gid uint32) error {
 	dir, base := filepath.Split(path)
 	parent, err := openParent(filepath.Clean(dir))
@@ -176,9 +177,9 @@ func (s *Store) RemoveLink(path string) error {
 	return nil
 }
 
-// makeLink makes a link with its owner. The directory may belong to somebody else, who can put anything in
-// the place of the new name at any time: what is chowned is what was opened and is known to be a link, never
-// a name.
+// makeLink makes a link with its owner. The directory may belong to somebody else, who can put
+// anything in the place of the new name at any time: what is chowned is what was opened and is
+// known to be a link, never a name.
 func (s *Store) makeLink(parent *os.File, target, name string, uid, gid uint32) error {
 	if err := s.symlinkAt(parent, target, name); err != nil || s.UserMode {
 		return err

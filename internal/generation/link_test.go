@@ -65,8 +65,8 @@ func TestPlaceLink(t *testing.T) {
 	}
 }
 
-// TestStrangers: what has a name that this program uses, but was not made by it, stays, and an error says so
-// where it is in the way.
+// TestStrangers: what has a name that this program uses, but was not made by it, stays, and an
+// error says so where it is in the way.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	c := config(t.TempDir(), &fake{})
@@ -179,7 +179,8 @@ func TestRemoveLink(t *testing.T) {
 	}
 }
 
-// TestOpenLink: whoever owns the directory can put something else in the place of the new link before it is chowned.
+// TestOpenLink: whoever owns the directory can put something else in the place of the new link
+// before it is chowned.
 func TestOpenLink(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -73,8 +73,8 @@ func kernelHasNoswap(t *testing.T) bool {
 	return unix.Unmount("/mnt", 0) == nil
 }
 
-// TestMount_otherType: a file system of the wrong type is covered. Readers find the live generation all the time, and nothing
-// stays in what is covered.
+// TestMount_otherType: a file system of the wrong type is covered. Readers find the live
+// generation all the time, and nothing stays in what is covered.
 func TestMount_otherType(t *testing.T) {
 	t.Parallel()
 	if !testns.Inside(t) {
@@ -112,7 +112,8 @@ func TestMount_otherType(t *testing.T) {
 	}
 }
 
-// lookAtMount sees what readers see after the mount, while the link still leads to the old generation.
+// lookAtMount sees what readers see after the mount, while the link still leads to the old
+// generation.
 type lookAtMount struct {
 	Linux
 	t *testing.T
@@ -132,7 +133,8 @@ func (m *lookAtMount) Mount(dir string, tmpfs bool, fill func(*os.Root) error) e
 	return nil
 }
 
-// TestMount_oldKernel: without the calls for detached mounts the file system is mounted and then filled.
+// TestMount_oldKernel: without the calls for detached mounts the file system is mounted and then
+// filled.
 func TestMount_oldKernel(t *testing.T) {
 	t.Parallel()
 	if !testns.Inside(t) {
@@ -193,7 +195,8 @@ func TestMount_link(t *testing.T) {
 	}
 }
 
-// TestMount_strangersDirectory: what is in an ordinary directory that a file system is mounted on stays.
+// TestMount_strangersDirectory: what is in an ordinary directory that a file system is mounted on
+// stays.
 func TestMount_strangersDirectory(t *testing.T) {
 	t.Parallel()
 	if !testns.Inside(t) {
@@ -219,8 +222,8 @@ func TestMount_strangersDirectory(t *testing.T) {
 	}
 }
 
-// TestReaders switches 200 times while others read. A reader of a path never fails. A reader of an open
-// directory finds one set as long as its generation is kept.
+// TestReaders switches 200 times while others read. A reader of a path never fails. A reader of
+// an open directory finds one set as long as its generation is kept.
 func TestReaders(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -232,8 +235,9 @@ func TestReaders(t *testing.T) {
 			if !testns.Inside(t) {
 				return
 			}
-			// Where the kernel has to note the time at which a link was read, it cannot start a walk again:
-			// then a reader that was stopped there for longer than a run may find nothing (decision 22).
+			// Where the kernel has to note the time at which a link was read, it cannot start a
+			// walk again: then a reader that was stopped there for longer than a run may find
+			// nothing (decision 22).
 			if err := unix.Mount("", "/run", "", unix.MS_REMOUNT|unix.MS_NOATIME, ""); err != nil {
 				t.Fatal(err)
 			}

@@ -13,13 +13,14 @@ import (
 
 // Machine is what a Store needs beyond reading and writing files below its own directories.
 type Machine interface {
-	// Mount makes sure that dir, which exists, is the root of a ramfs, or of a tmpfs when tmpfs is true. Where it mounts a new
-	// one, fill is called with the root of it before anybody can see it.
+	// Mount makes sure that dir, which exists, is the root of a ramfs, or of a tmpfs when tmpfs
+	// is true. Where it mounts a new one, fill is called with the root of it before anybody can
+	// see it.
 	Mount(dir string, tmpfs bool, fill func(root *os.Root) error) error
 	// Chown sets the owner of what f is open on, which may be a symbolic link opened with O_PATH.
 	Chown(f *os.File, uid, gid uint32) error
-	// Step is told of every change before it is made. An error is taken for the failure of that change: a seam for tests
-	// of what is left when things go wrong.
+	// Step is told of every change before it is made. An error is taken for the failure of that
+	// change: a seam for tests of what is left when things go wrong.
 	Step(op, path string) error
 }
 
@@ -40,9 +41,9 @@ const (
 	mountFlags = unix.MS_NODEV | unix.MS_NOSUID | unix.MS_NOEXEC
 )
 
-// Mount implements Machine. The file system is built detached and attached when it is filled, so that it is never seen empty
-// or with the wrong mode. Where that is not possible (Linux before 5.2, or a container that forbids the calls), it is
-// mounted first and filled then.
+// Mount implements Machine. The file system is built detached and attached when it is filled, so
+// that it is never seen empty or with the wrong mode. Where that is not possible (Linux before
+// 5.2, or a container that forbids the calls), it is mounted first and filled then.
 func (Linux) Mount(dir string, tmpfs bool, fill func(*os.Root) error) error {
 	name, magic := "ramfs", int64(unix.RAMFS_MAGIC)
 	if tmpfs {
@@ -90,11 +91,13 @@ func isMounted(dir string, magic int64) (bool, error) {
 	if err := unix.Stat(filepath.Dir(dir), &parent); err != nil {
 		return false, &fs.PathError{Op: "stat", Path: filepath.Dir(dir), Err: err}
 	}
-	// The low 32 bits: the kernel's magic numbers are unsigned, the field is signed on some architectures.
+	// The low 32 bits: the kernel's magic numbers are unsigned, the field is signed on some
+	// architectures.
 	return here.Dev != parent.Dev && uint32(fsStat.Type) == uint32(magic), nil
 }
 
-// detached makes a file system that is not mounted anywhere yet and returns a descriptor of its mount.
+// detached makes a file system that is not mounted anywhere yet and returns a descriptor of its
+// mount.
 func detached(name string) (int, error) {
 	fd, err := unix.Fsopen(name, unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -108,8 +111,8 @@ func detached(name string) (int, error) {
 		return -1, err
 	}
 	if name == "tmpfs" {
-		// Linux before 6.4 does not know noswap and says EINVAL. There a tmpfs without it is what was asked for: the
-		// option's description in the module says what it means.
+		// Linux before 6.4 does not know noswap and says EINVAL. There a tmpfs without it is what
+		// was asked for: the option's description in the module says what it means.
 		if err := unix.FsconfigSetFlag(fd, "noswap"); err != nil && !errors.Is(err, unix.EINVAL) {
 			return -1, err
 		}

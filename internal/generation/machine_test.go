@@ -6,7 +6,8 @@ import (
 	"sync"
 )
 
-// fake is a Machine without privileges: the secrets file system is an ordinary directory, owners are written down.
+// fake is a Machine without privileges: the secrets file system is an ordinary directory, owners
+// are written down.
 type fake struct {
 	mu     sync.Mutex
 	steps  []string

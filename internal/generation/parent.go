@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many symbolic links one path may lead through, as in the kernel (path_resolution(7)).
+// maxLinks is how many symbolic links one path may lead through, as in the kernel
+// (path_resolution(7)).
 const maxLinks = 40
+
+// dirFlags open a directory itself, never what a link leads to.
+const dirFlags = unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // walk is a way through directories that may belong to somebody else than who goes it.
 type walk struct {
@@ -26,8 +30,8 @@ type walk struct {
 	claims []claim
 }
 
-// claim says that what a link leads to must belong to the user who controls the link. It is due when no more than left parts
-// are left.
+// claim says that what a link leads to must belong to the user who controls the link. It is due
+// when no more than left parts are left.
 type claim struct {
 	link string
 	uid  uint32
@@ -43,12 +47,12 @@ func MkdirAll(dir string) error {
 	return d.Close()
 }
 
-// openParent opens the directory dir and makes what of it is missing, with mode 0755. What is made below a
-// directory of an ordinary user belongs to that user.
+// openParent opens the directory dir and makes what of it is missing, with mode 0755. What is
+// made below a directory of an ordinary user belongs to that user.
 //
-// A user who owns a directory on the way can put a link in the place of any of its entries. Root follows
-// such a link only to a directory that belongs to that user as well: else ~/.ssh -> /root/.ssh would make
-// the user's key that of root.
+// A user who owns a directory on the way can put a link in the place of any of its entries. Root
+// follows such a link only to a directory that belongs to that user as well: else ~/.ssh ->
+// /root/.ssh would make the user's key that of root.
 func openParent(dir string) (*os.File, error) { return openDir(dir, true) }
 
 // findParent is openParent for a directory that is not made where it is missing.
@@ -92,7 +96,7 @@ func (w *walk) next() error {
 	if info.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return w.follow(name, full, info.Uid)
 	}
-	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_PATH|dirFlags, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: full, Err: err}
 	}
@@ -105,7 +109,7 @@ func (w *walk) mkdir(name, full string) error {
 	if err := unix.Mkdirat(int(w.dir.Fd()), name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 		return &fs.PathError{Op: "mkdir", Path: full, Err: err}
 	}
-	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_RDONLY|dirFlags, 0)
 	if err != nil {
 		return nil //nolint:nilerr // next says what is there now
 	}
@@ -113,9 +117,9 @@ func (w *walk) mkdir(name, full string) error {
 	return errors.Join(w.inherit(dir), dir.Chmod(0o755), dir.Close())
 }
 
-// inherit gives a new directory the owner of the one it is in, if that is an ordinary user. The user may
-// have put another directory in its place meanwhile: only an empty one of ours is given away, which the
-// user could as well remove and make again.
+// inherit gives a new directory the owner of the one it is in, if that is an ordinary user. The
+// user may have put another directory in its place meanwhile: only an empty one of ours is given
+// away, which the user could as well remove and make again.
 func (w *walk) inherit(dir *os.File) error {
 	var above, made unix.Stat_t
 	if err := errors.Join(unix.Fstat(int(w.dir.Fd()), &above), unix.Fstat(int(dir.Fd()), &made)); err != nil {

@@ -129,8 +129,8 @@ func TestOpenParent_othersLinks(t *testing.T) {
 	}
 }
 
-// TestOpenParent_owner: what is made below a user's directory belongs to the user, what is made elsewhere to
-// root.
+// TestOpenParent_owner: what is made below a user's directory belongs to the user, what is made
+// elsewhere to root.
 func TestOpenParent_owner(t *testing.T) {
 	t.Parallel()
 	needRoot(t)

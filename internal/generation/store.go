@@ -29,12 +29,13 @@ type Config struct {
 	Link       string // absolute, clean
 	// Tmpfs takes a tmpfs instead of a ramfs.
 	Tmpfs bool
-	// UserMode takes an ordinary directory instead of a file system of its own, and leaves everything to its owner.
+	// UserMode takes an ordinary directory instead of a file system of its own, and leaves
+	// everything to its owner.
 	UserMode bool
 	// Group is the group of all directories.
 	Group uint32
-	// Stage1 says that a directory in the place of Link is what stage 1 of the boot left there, with
-	// secrets of the initrd in it.
+	// Stage1 says that a directory in the place of Link is what stage 1 of the boot left there,
+	// with secrets of the initrd in it.
 	Stage1  bool
 	Machine Machine
 }
@@ -52,8 +53,8 @@ type Store struct {
 	published uint64
 }
 
-// Lock waits until no other run works on the same mount point. While it has to wait it calls waiting once. Nothing but the
-// lock file is made.
+// Lock waits until no other run works on the same mount point. While it has to wait it calls
+// waiting once. Nothing but the lock file is made.
 func Lock(ctx context.Context, c Config, waiting func()) (*Store, error) {
 	if err := MkdirAll(filepath.Dir(c.MountPoint)); err != nil {
 		return nil, err
@@ -74,8 +75,9 @@ func (s *Store) Current() (*Generation, error) {
 	return s.current, err
 }
 
-// Mount makes sure that the secrets file system is there, and removes what an interrupted run left in it. A file system of
-// the wrong type is covered by a new one that has the live generation, too, so that it can be read all the time.
+// Mount makes sure that the secrets file system is there, and removes what an interrupted run
+// left in it. A file system of the wrong type is covered by a new one that has the live
+// generation, too, so that it can be read all the time.
 func (s *Store) Mount() error {
 	current, err := s.Current()
 	if err != nil {
@@ -128,8 +130,8 @@ func (s *Store) within(root *os.Root) tree {
 	return tree{root: root, machine: s.Machine, group: s.Group, owners: !s.UserMode}
 }
 
-// copyGeneration copies a generation into the tree under its own number. Of a directory without a number there is nothing
-// to copy: it does not lie in the secrets file system.
+// copyGeneration copies a generation into the tree under its own number. Of a directory without a
+// number there is nothing to copy: it does not lie in the secrets file system.
 func (t tree) copyGeneration(g *Generation) error {
 	if g == nil || g.Number == 0 {
 		return nil

@@ -167,8 +167,9 @@ func TestStore_umask(t *testing.T) { // not parallel: the umask is that of the p
 	}
 }
 
-// TestStore_interrupted fails or kills an installation at every single change it makes. Afterwards the old generation is live
-// and whole, or the new one is, and the next run leaves nothing behind.
+// TestStore_interrupted fails or kills an installation at every single change it makes.
+// Afterwards the old generation is live and whole, or the new one is, and the next run leaves
+// nothing behind.
 func TestStore_interrupted(t *testing.T) {
 	if at := os.Getenv("GENERATION_KILL_AT"); at != "" {
 		n, _ := strconv.Atoi(at)
@@ -259,7 +260,8 @@ func runFailing(t *testing.T, c Config, n int, fault error) bool {
 	return false
 }
 
-// runKilled installs the new files in a child that is killed at step n and says whether it came to its end.
+// runKilled installs the new files in a child that is killed at step n and says whether it came
+// to its end.
 func runKilled(t *testing.T, c Config, n int) bool {
 	child := exec.Command(os.Args[0], "-test.run=^TestStore_interrupted$")
 	child.Env = append(os.Environ(), "GENERATION_KILL_AT="+strconv.Itoa(n), "GENERATION_DIR="+filepath.Dir(c.MountPoint))

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// dirMode is the mode of all directories: a member of their group may list them, everybody may pass through to a file that
-// they may read.
+// dirMode is the mode of all directories: a member of their group may list them, everybody may
+// pass through to a file that they may read.
 const dirMode fs.FileMode = 0o751
 
 // File is the content of an installed file and whose it is.
@@ -25,7 +25,8 @@ type File struct {
 type tree struct {
 	root    *os.Root
 	machine Machine
-	// group owns the directories, together with root. Without owners nothing is chowned: the caller is not root.
+	// group owns the directories, together with root. Without owners nothing is chowned: the
+	// caller is not root.
 	group  uint32
 	owners bool
 }
@@ -82,7 +83,8 @@ func (t tree) own(f *os.File, name string, mode fs.FileMode, uid, gid uint32) er
 	return t.fault("chmod", name, f.Chmod(mode))
 }
 
-// write makes a file that did not exist. Nobody can open it before it has its content, owner and mode.
+// write makes a file that did not exist. Nobody can open it before it has its content, owner and
+// mode.
 func (t tree) write(name string, f File) (err error) {
 	if err := t.step("create", name); err != nil {
 		return err
@@ -138,7 +140,8 @@ func read(root *os.Root, name string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	file := File{Data: data, Mode: info.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)}
+	const bits = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+	file := File{Data: data, Mode: info.Mode() & bits}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 		file.UID, file.GID = stat.Uid, stat.Gid
 	}

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// getentTimeout is how long getent may ask for an account: a server of accounts that is away must not hold up
-// a boot.
+// getentTimeout is how long getent may ask for an account: a server of accounts that is away must
+// not hold up a boot.
 const getentTimeout = 10 * time.Second
 
-// accounts are the users or the groups of the machine. They are looked up in the file where NixOS, sysusers
-// and userborn put them, and names that are not there with getent, which knows every other source that the
-// machine has (LDAP, the user database of systemd). So the answer does not depend on how the program was
-// built, as it does with package os/user.
+// accounts are the users or the groups of the machine. They are looked up in the file where
+// NixOS, sysusers and userborn put them, and names that are not there with getent, which knows
+// every other source that the machine has (LDAP, the user database of systemd). So the answer
+// does not depend on how the program was built, as it does with package os/user.
 type accounts struct {
 	kind     string // for messages
 	file     string

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAccounts_unknown: whether a file of accounts is missing, empty or has others, an account that does not
-// exist is told in the same words.
+// TestAccounts_unknown: whether a file of accounts is missing, empty or has others, an account
+// that does not exist is told in the same words.
 func TestAccounts_unknown(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

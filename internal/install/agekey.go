@@ -20,8 +20,9 @@ import (
 // ageKeyTemp is the end of the names of age keys that are not complete yet.
 const ageKeyTemp = ".sops-install-secrets"
 
-// provideAgeKey creates the age key file of a manifest that asks for it, if there is none. It tells the
-// recipient once: nothing can be decrypted with the key before it is added to a sops file.
+// provideAgeKey creates the age key file of a manifest that asks for it, if there is none. It
+// tells the recipient once: nothing can be decrypted with the key before it is added to a sops
+// file.
 func (in Installer) provideAgeKey(m *manifest.Manifest, dry bool) error {
 	if !m.GenerateAgeKey || exists(m.Keys.AgeKeyFile) {
 		return nil
@@ -41,7 +42,8 @@ func (in Installer) provideAgeKey(m *manifest.Manifest, dry bool) error {
 	return nil
 }
 
-// exists says whether a name is taken, also by a link that leads nowhere: what is there is not replaced.
+// exists says whether a name is taken, also by a link that leads nowhere: what is there is not
+// replaced.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
@@ -77,8 +79,8 @@ func generateAgeKey(path string) (string, error) {
 	return recipient, syncDir(dir)
 }
 
-// renameNew renames a file to a name that must be free. A file system that cannot promise that makes a
-// second name first, which can.
+// renameNew renames a file to a name that must be free. A file system that cannot promise that
+// makes a second name first, which can.
 func renameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {

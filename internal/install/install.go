@@ -47,8 +47,8 @@ type Installer struct {
 	ActivationDir string
 }
 
-// Run does what o asks for. The report is nil where nothing came to be planned: a check, or an error before. With an error the
-// report is about what was done nevertheless.
+// Run does what o asks for. The report is nil where nothing came to be planned: a check, or an
+// error before. With an error the report is about what was done nevertheless.
 func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 	m, err := manifest.Read(o.Manifest)
 	if err != nil {
@@ -82,7 +82,8 @@ func (in Installer) check(m *manifest.Manifest, level resolve.Level) error {
 	return errors.Join(err, errors.Join(p.faults...))
 }
 
-// preview says what an installation would change, and changes nothing but the lists for the dry activation.
+// preview says what an installation would change, and changes nothing but the lists for the dry
+// activation.
 func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report, error) {
 	if err := in.provideAgeKey(m, true); err != nil {
 		return nil, err
@@ -117,7 +118,8 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 		cli.Status(in.Env, "waiting for another run to end")
 	})
 	if errors.Is(err, fs.ErrPermission) && !m.UserMode {
-		err = cli.WithHint(err, "secrets of the system are installed by root; an ordinary user's manifest has userMode")
+		err = cli.WithHint(err,
+			"secrets of the system are installed by root; an ordinary user's manifest has userMode")
 	}
 	if err != nil {
 		return nil, err
@@ -158,8 +160,8 @@ func unchangedHint(current *generation.Generation) string {
 	return fmt.Sprintf("the secrets of generation %d stay in place", current.Number)
 }
 
-// switchTo makes the plan the live generation. The report is nil if that did not come about; after that an error is about
-// links, units or old generations, and the rest is done.
+// switchTo makes the plan the live generation. The report is nil if that did not come about;
+// after that an error is about links, units or old generations, and the rest is done.
 func (in Installer) switchTo(ctx context.Context, store *generation.Store, p *plan) (*Report, error) {
 	if err := store.Mount(); err != nil {
 		return nil, err
@@ -205,14 +207,16 @@ func (p *plan) write(draft *generation.Draft) error {
 		var err error
 		switch it.state {
 		case Changed, Unchanged:
-			err = draft.Write(it.file, generation.File{Data: it.value, Mode: it.place.Mode, UID: it.uid, GID: it.gid})
+			file := generation.File{Data: it.value, Mode: it.place.Mode, UID: it.uid, GID: it.gid}
+			err = draft.Write(it.file, file)
 		case Kept:
 			err = draft.Write(it.file, *it.old)
 		case Failed:
 			continue
 		}
 		if err == nil && p.linkIsInside(it) {
-			err = draft.Symlink(p.target(it), strings.TrimPrefix(it.place.Path, p.manifest.SymlinkPath+"/"), it.uid, it.gid)
+			name := strings.TrimPrefix(it.place.Path, p.manifest.SymlinkPath+"/")
+			err = draft.Symlink(p.target(it), name, it.uid, it.gid)
 		}
 		if err != nil {
 			return err
@@ -221,9 +225,12 @@ func (p *plan) write(draft *generation.Draft) error {
 	return nil
 }
 
-// tellUnits asks for the restarts and reloads, and returns those that the next run has to ask for because a
-// signal came first. Another failure is not tried again: a unit that does not exist would fail for ever.
-func (in Installer) tellUnits(ctx context.Context, number uint64, affected units.Sets) (left units.Sets, err error) {
+// tellUnits asks for the restarts and reloads, and returns those that the next run has to ask for
+// because a signal came first. Another failure is not tried again: a unit that does not exist
+// would fail for ever.
+func (in Installer) tellUnits(
+	ctx context.Context, number uint64, affected units.Sets,
+) (left units.Sets, err error) {
 	if affected.Empty() {
 		return units.Sets{}, nil
 	}
@@ -233,8 +240,9 @@ func (in Installer) tellUnits(ctx context.Context, number uint64, affected units
 		hint := fmt.Sprintf("generation %d is live; the next run asks for the restarts and reloads", number)
 		return affected, cli.WithHint(errors.Join(ctx.Err(), err), hint)
 	}
-	return units.Sets{}, cli.WithHint(err, fmt.Sprintf("generation %d is live; restart or reload by hand: %s", number,
-		strings.Join(slices.Concat(affected.Restart, affected.Reload), " ")))
+	list := strings.Join(slices.Concat(affected.Restart, affected.Reload), " ")
+	hint := fmt.Sprintf("generation %d is live; restart or reload by hand: %s", number, list)
+	return units.Sets{}, cli.WithHint(err, hint)
 }
 
 func (in Installer) viaSystemctl() bool {

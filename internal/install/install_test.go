@@ -447,8 +447,9 @@ const (
 		"templates": [{"name": "t", "content": "<$a>", "mode": "0440"}], "placeholderBySecretName": {"a": "$a"}`
 )
 
-// TestInstall_interrupted fails or kills a run at every change it makes, the calls of systemctl included. The old generation is live
-// and whole then, or the new one; the next run ends what was begun, and no restart is lost.
+// TestInstall_interrupted fails or kills a run at every change it makes, the calls of systemctl
+// included. The old generation is live and whole then, or the new one; the next run ends what was
+// begun, and no restart is lost.
 func TestInstall_interrupted(t *testing.T) {
 	if dir := os.Getenv("INSTALL_DIR"); dir != "" {
 		n, _ := strconv.Atoi(os.Getenv("INSTALL_KILL_AT"))

@@ -43,7 +43,8 @@ type item struct {
 
 func (it *item) String() string { return fmt.Sprintf("%s %q", it.kind, it.name) }
 
-// definition is what a manifest says of an item, as far as it decides the file. It is noted with the generation.
+// definition is what a manifest says of an item, as far as it decides the file. It is noted with
+// the generation.
 type definition struct {
 	// Generation is the one that the file was made for.
 	Generation uint64 `json:"generation"`
@@ -83,7 +84,8 @@ func items(m *manifest.Manifest) []*item {
 	for _, s := range m.Secrets {
 		def := placementOf(s.Placement)
 		def.SopsFile, def.Format, def.Key = s.SopsFile, string(s.Format), s.Key
-		all = append(all, &item{kind: secret, name: s.Name, file: s.Name, place: s.Placement, definition: def})
+		it := &item{kind: secret, name: s.Name, file: s.Name, place: s.Placement, definition: def}
+		all = append(all, it)
 	}
 	for _, t := range m.Templates {
 		def := placementOf(t.Placement)
@@ -91,7 +93,8 @@ func items(m *manifest.Manifest) []*item {
 			sum := sha256.Sum256([]byte(t.Content)) // of a text that has no secrets
 			def.Template = "sha256 " + hex.EncodeToString(sum[:])
 		}
-		all = append(all, &item{kind: template, name: t.Name, file: path.Join(renderedDir, t.Name), place: t.Placement, definition: def})
+		file := path.Join(renderedDir, t.Name)
+		all = append(all, &item{kind: template, name: t.Name, file: file, place: t.Placement, definition: def})
 	}
 	return all
 }
@@ -110,7 +113,8 @@ func placementOf(p manifest.Placement) definition {
 // unixMode is a mode as chmod(1) writes it.
 func unixMode(m fs.FileMode) uint32 {
 	bits := uint32(m.Perm())
-	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+	special := map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000}
+	for flag, bit := range special {
 		if m&flag != 0 {
 			bits |= bit
 		}

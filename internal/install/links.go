@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/units"
 )
 
 // target is the path of an item below the secrets directory, which stays the same over generations.
@@ -50,8 +51,8 @@ func tooLong(name string) error {
 	return nil
 }
 
-// otherPlaces are the mount points and links of the module's manifests. Each manifest must leave those of
-// the others alone.
+// otherPlaces are the mount points and links of the module's manifests. Each manifest must leave
+// those of the others alone.
 var otherPlaces = [][2]string{
 	{"/run/secrets.d", "/run/secrets"},
 	{"/run/secrets-for-users.d", "/run/secrets-for-users"},
@@ -83,8 +84,8 @@ func (s *places) reserve(name, what string) {
 	}
 }
 
-// checkPlaces finds names and paths that cannot be, and links that would be in the way of something else.
-// Such links are not made; the secrets themselves are installed.
+// checkPlaces finds names and paths that cannot be, and links that would be in the way of
+// something else. Such links are not made; the secrets themselves are installed.
 func (p *plan) checkPlaces() {
 	s := &places{map[string]*item{}, map[string]*item{}, map[string]string{}, map[string]string{}}
 	own := [2]string{p.manifest.SecretsMountPoint, p.manifest.SymlinkPath}
@@ -93,8 +94,8 @@ func (p *plan) checkPlaces() {
 			s.reserve(place.Path, place.What)
 		}
 	}
-	for _, list := range []string{"activation-restart", "activation-reload", "dry-activation-restart", "dry-activation-reload"} {
-		s.reserve("/run/nixos/"+list+"-list", "a list of NixOS's")
+	for _, list := range units.Lists {
+		s.reserve(path.Join("/run/nixos", list), "a list of NixOS's")
 	}
 	for _, it := range p.items {
 		s.take(p.target(it), it)
@@ -144,8 +145,8 @@ func (p *plan) obstacle(name string, s *places) error {
 	return nil
 }
 
-// placeLinks makes the links to items that are wanted elsewhere. One that cannot be made does not touch the
-// others.
+// placeLinks makes the links to items that are wanted elsewhere. One that cannot be made does not
+// touch the others.
 func (p *plan) placeLinks(store *generation.Store) error {
 	var errs []error
 	for _, it := range p.items {
@@ -164,8 +165,8 @@ func (p *plan) placeLinks(store *generation.Store) error {
 	return errors.Join(errs...)
 }
 
-// links are the paths of all links outside the generation that the plan makes, and stale those that earlier
-// generations made for what is not in the manifest any more.
+// links are the paths of all links outside the generation that the plan makes, and stale those
+// that earlier generations made for what is not in the manifest any more.
 func (p *plan) links() (links, stale []string) {
 	wanted := make(map[string]bool)
 	for _, it := range p.items {
@@ -174,13 +175,14 @@ func (p *plan) links() (links, stale []string) {
 			links = append(links, it.place.Path)
 		}
 	}
-	stale = slices.DeleteFunc(slices.Concat(p.note.Links, p.note.StaleLinks), func(name string) bool { return wanted[name] })
+	stale = slices.Concat(p.note.Links, p.note.StaleLinks)
+	stale = slices.DeleteFunc(stale, func(name string) bool { return wanted[name] })
 	slices.Sort(stale)
 	return links, slices.Compact(stale)
 }
 
-// removeLinks removes links that are stale, as far as they still are ours, and returns those that it could not
-// remove.
+// removeLinks removes links that are stale, as far as they still are ours, and returns those that
+// it could not remove.
 func (p *plan) removeLinks(store *generation.Store) (left []string, err error) {
 	_, stale := p.links()
 	var errs []error

@@ -10,12 +10,14 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
-// directoryGroups are the groups that may list the secrets' directories; the first that exists is taken. NixOS has both.
+// directoryGroups are the groups that may list the secrets' directories; the first that exists is
+// taken. NixOS has both.
 var directoryGroups = [...]string{"keys", "nogroup"}
 
 func (in Installer) config(ctx context.Context, m *manifest.Manifest, o Options) generation.Config {
 	c := generation.Config{
-		MountPoint: m.SecretsMountPoint, Link: m.SymlinkPath, Tmpfs: m.UseTmpfs, UserMode: m.UserMode, Machine: in.System,
+		MountPoint: m.SecretsMountPoint, Link: m.SymlinkPath,
+		Tmpfs: m.UseTmpfs, UserMode: m.UserMode, Machine: in.System,
 		// Of what stage 1 makes, only what is in /run is left in the running system.
 		Stage1: !m.UserMode && below(path.Dir(in.ActivationDir), m.SymlinkPath),
 	}
@@ -25,21 +27,21 @@ func (in Installer) config(ctx context.Context, m *manifest.Manifest, o Options)
 	return c
 }
 
-// directoryGroup returns root's group where none of the wanted ones can be taken: then only root may list the
-// directories, and everything can still be read by whom it belongs to.
+// directoryGroup returns root's group where none of the wanted ones can be taken: then only root
+// may list the directories, and everything can still be read by whom it belongs to.
 func (in Installer) directoryGroup(ctx context.Context) uint32 {
 	for _, name := range directoryGroups {
 		if gid, err := in.System.Group(ctx, name); err == nil && in.System.CanOwn(0, gid) == nil {
 			return gid
 		}
 	}
-	cli.Warn(in.Env, Program, "neither group %q nor group %q exists: only root can list the directories of the secrets",
-		directoryGroups[0], directoryGroups[1])
+	const text = "neither group %q nor group %q exists: only root can list the directories of the secrets"
+	cli.Warn(in.Env, Program, text, directoryGroups[0], directoryGroups[1])
 	return 0
 }
 
-// findOwners looks up the numbers of all owners and groups. Those that are not known, or that no file can
-// belong to, are faults of their items.
+// findOwners looks up the numbers of all owners and groups. Those that are not known, or that no
+// file can belong to, are faults of their items.
 func (in Installer) findOwners(ctx context.Context, p *plan) {
 	user, group := cached(ctx, in.System.User), cached(ctx, in.System.Group)
 	for _, it := range p.items {
@@ -67,7 +69,9 @@ func (in Installer) findOwners(ctx context.Context, p *plan) {
 }
 
 // cached asks once for every name.
-func cached(ctx context.Context, lookup func(context.Context, string) (uint32, error)) func(string) (uint32, error) {
+func cached(
+	ctx context.Context, lookup func(context.Context, string) (uint32, error),
+) func(string) (uint32, error) {
 	type answer struct {
 		id  uint32
 		err error

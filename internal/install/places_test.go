@@ -26,7 +26,8 @@ func (w *world) check(t *testing.T) error {
 	return err
 }
 
-// TestInstall_reserved: a path that this program or NixOS uses gets no link, and check says so as the run does.
+// TestInstall_reserved: a path that this program or NixOS uses gets no link, and check says so as
+// the run does.
 func TestInstall_reserved(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
@@ -108,8 +109,8 @@ func TestInstall_checkedMessages(t *testing.T) {
 	}
 }
 
-// TestInstall_container: an owner that a container has no number for is a fault of that secret alone; a group
-// of the directories is another one.
+// TestInstall_container: an owner that a container has no number for is a fault of that secret
+// alone; a group of the directories is another one.
 func TestInstall_container(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,8 +132,8 @@ func TestInstall_container(t *testing.T) {
 	}
 }
 
-// TestInstall_removedLinks: the link of what is not in the manifest any more, or is elsewhere now, is removed,
-// if it still is ours.
+// TestInstall_removedLinks: the link of what is not in the manifest any more, or is elsewhere
+// now, is removed, if it still is ours.
 func TestInstall_removedLinks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -172,8 +173,8 @@ func TestInstall_removedLinks(t *testing.T) {
 	}
 }
 
-// TestInstall_signal sends a signal, as far as the program sees of it, at every step. The next run ends what
-// was begun, and no restart is lost.
+// TestInstall_signal sends a signal, as far as the program sees of it, at every step. The next
+// run ends what was begun, and no restart is lost.
 func TestInstall_signal(t *testing.T) {
 	t.Parallel()
 	newFiles := map[string]string{"a": "2", "alias": "2", "c": "2", "rendered/t": "<2>"}

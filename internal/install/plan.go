@@ -37,15 +37,17 @@ type note struct {
 	Definitions map[string]definition `json:"definitions"`
 	// Pending are the units that have to see this generation and were not told yet.
 	Pending units.Sets `json:"pending"`
-	// Links are the paths of the links to its files, outside the generation. StaleLinks are those of earlier
-	// generations that were not removed yet.
+	// Links are the paths of the links to its files, outside the generation. StaleLinks are those
+	// of earlier generations that were not removed yet.
 	Links      []string `json:"links,omitempty"`
 	StaleLinks []string `json:"staleLinks,omitempty"`
 }
 
-// newPlan decrypts and renders everything and compares it with the live generation. It changes nothing. What went wrong with
-// single items is in the faults of the plan.
-func (in Installer) newPlan(ctx context.Context, m *manifest.Manifest, current *generation.Generation) (*plan, error) {
+// newPlan decrypts and renders everything and compares it with the live generation. It changes
+// nothing. What went wrong with single items is in the faults of the plan.
+func (in Installer) newPlan(
+	ctx context.Context, m *manifest.Manifest, current *generation.Generation,
+) (*plan, error) {
 	p := &plan{manifest: m, items: items(m), current: current}
 	if current != nil {
 		// A note that cannot be read is that of another version: nothing is known then.
@@ -136,8 +138,8 @@ func (p *plan) hints() []string {
 			continue
 		}
 		if changes := old.changes(it.definition); len(changes) > 0 {
-			hints = append(hints, fmt.Sprintf("the file kept for %s has the value of an older definition (generation %d): %s",
-				it, old.Generation, strings.Join(changes, ", ")))
+			const text = "the file kept for %s has the value of an older definition (generation %d): %s"
+			hints = append(hints, fmt.Sprintf(text, it, old.Generation, strings.Join(changes, ", ")))
 		}
 	}
 	if len(kept) == 0 {
@@ -153,8 +155,9 @@ func (p *plan) hints() []string {
 	return append([]string{fmt.Sprintf("kept from %s: %s", from, strings.Join(kept, ", "))}, hints...)
 }
 
-// affected are the units that have to see the changes, with those that the run before this one did not come to tell. After a
-// boot, where there was no generation yet, nothing runs that could have old secrets.
+// affected are the units that have to see the changes, with those that the run before this one
+// did not come to tell. After a boot, where there was no generation yet, nothing runs that could
+// have old secrets.
 func (p *plan) affected() units.Sets {
 	if p.manifest.UserMode || p.current == nil || p.current.Leftover {
 		return units.Sets{}
@@ -168,7 +171,8 @@ func (p *plan) affected() units.Sets {
 	return units.Affected(changed).Union(p.note.Pending)
 }
 
-// noteFor is the note of the generation that the plan becomes, with what is still to be done for it.
+// noteFor is the note of the generation that the plan becomes, with what is still to be done for
+// it.
 func (p *plan) noteFor(number uint64, pending units.Sets, stale []string) ([]byte, error) {
 	n := note{Definitions: make(map[string]definition), Pending: pending, StaleLinks: stale}
 	n.Links, _ = p.links()

@@ -36,7 +36,8 @@ type Report struct {
 	Removed   []string   `json:"removed"` // files below the secrets directory
 	Units     units.Sets `json:"units"`
 
-	// silent is a run without a generation before it, where all is new, or one that is not to log changes.
+	// silent is a run without a generation before it, where all is new, or one that is not to log
+	// changes.
 	silent bool
 }
 
@@ -46,7 +47,8 @@ type Outcome struct {
 	SopsFile string `json:"sopsFile,omitempty"`
 	Key      string `json:"key,omitempty"`
 	Path     string `json:"path"`
-	// Generation is the one that the value comes from; 0 if that is not known, not there yet, or there is no value.
+	// Generation is the one that the value comes from; 0 if that is not known, not there yet, or
+	// there is no value.
 	Generation uint64 `json:"generation"`
 	Status     Status `json:"status"`
 	Cause      string `json:"cause,omitempty"`
@@ -56,8 +58,9 @@ type Outcome struct {
 func (p *plan) report(number uint64, dry bool, affected units.Sets) *Report {
 	r := &Report{
 		Generation: number, DryRun: dry, Secrets: []Outcome{}, Templates: []Outcome{},
-		Removed: list(p.removed), Units: units.Sets{Restart: list(affected.Restart), Reload: list(affected.Reload)},
-		silent: p.current == nil || p.current.Leftover || !p.manifest.Logging.SecretChanges,
+		Removed: list(p.removed),
+		Units:   units.Sets{Restart: list(affected.Restart), Reload: list(affected.Reload)},
+		silent:  p.current == nil || p.current.Leftover || !p.manifest.Logging.SecretChanges,
 	}
 	if p.current != nil {
 		r.Previous = p.current.Number
@@ -120,8 +123,8 @@ func (r *Report) JSON() string {
 	return text.String()
 }
 
-// Text says which secrets and rendered templates are added, modified and removed, one line each. It says
-// nothing where there was no generation before, or the manifest does not want it logged.
+// Text says which secrets and rendered templates are added, modified and removed, one line each.
+// It says nothing where there was no generation before, or the manifest does not want it logged.
 func (r *Report) Text() string {
 	if r.silent {
 		return ""
@@ -136,7 +139,9 @@ func (r *Report) Text() string {
 	return text.String()
 }
 
-func (r *Report) writeChanges(w io.Writer, noun string, outcomes []Outcome, removed func(string) (string, bool)) {
+func (r *Report) writeChanges(
+	w io.Writer, noun string, outcomes []Outcome, removed func(string) (string, bool),
+) {
 	var added, modified, gone []string
 	for _, o := range outcomes {
 		switch {
@@ -154,7 +159,11 @@ func (r *Report) writeChanges(w io.Writer, noun string, outcomes []Outcome, remo
 	for _, line := range []struct {
 		done, would string
 		names       []string
-	}{{"adding", "would add", added}, {"modifying", "would modify", modified}, {"removing", "would remove", gone}} {
+	}{
+		{"adding", "would add", added},
+		{"modifying", "would modify", modified},
+		{"removing", "would remove", gone},
+	} {
 		if len(line.names) == 0 {
 			continue
 		}

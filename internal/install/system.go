@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/generation"
 )
 
-// System is everything of the machine that an activation touches and an ordinary user cannot: tests have one
-// of their own.
+// System is everything of the machine that an activation touches and an ordinary user cannot:
+// tests have one of their own.
 type System interface {
 	generation.Machine
 	// User and Group look up the number of a name.

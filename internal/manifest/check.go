@@ -116,8 +116,8 @@ func (p rawPlacement) check(f *faults, at string, userMode bool) Placement {
 	return place
 }
 
-// place checks a path that is made at activation, and cleans it: the reference takes a path with an empty element. In user
-// mode it may begin with %r.
+// place checks a path that is made at activation, and cleans it: the reference takes a path with
+// an empty element. In user mode it may begin with %r.
 func (f *faults) place(field, text string, userMode bool) string {
 	absolute := text
 	if userMode {
@@ -151,7 +151,8 @@ func (f *faults) unique(list string, names []string) map[string]int {
 	return first
 }
 
-// tree checks that the names of a list can be files of one directory tree: none twice, none below another.
+// tree checks that the names of a list can be files of one directory tree: none twice, none below
+// another.
 func (f *faults) tree(list string, names []string) {
 	index := f.unique(list, names)
 	for i, name := range names {

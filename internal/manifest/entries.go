@@ -10,7 +10,8 @@ import (
 // (nixpkgs, nixos/modules/system/boot/systemd/initrd-secrets.nix and stage-1-init.sh).
 const DefaultPrefix = "/.initrd-secrets"
 
-// CannotCopy are the bytes that the copy loops of stage 1 cannot carry: they expand file names without quotes.
+// CannotCopy are the bytes that the copy loops of stage 1 cannot carry: they expand file names
+// without quotes.
 const CannotCopy = " \t\r\n\v\f*?[]\\"
 
 // ImagePath is the place of the entry in the image.
@@ -49,7 +50,8 @@ func (r rawInitrd) checkEntries(f *faults, secrets, templates map[string]int) []
 	return entries
 }
 
-// nested checks that no entry is below one that is a file. Of a source it is not known here what it is.
+// nested checks that no entry is below one that is a file. Of a source it is not known here what
+// it is.
 func (f *faults) nested(entries []Entry, first map[string]int) {
 	for i, e := range entries {
 		for dir := path.Dir(e.ImagePath()); dir != "/" && dir != "."; dir = path.Dir(dir) {
@@ -107,7 +109,8 @@ func (f *faults) prefix(field, text string) {
 	}
 }
 
-// id checks a user or group number of the image, which has 32 bits there (newc; the largest means "unchanged" to chown).
+// id checks a user or group number of the image, which has 32 bits there (newc; the largest means
+// "unchanged" to chown).
 func (f *faults) id(field string, n int64) uint32 {
 	if n < 0 || n >= 1<<32-1 {
 		f.add(field, "%d is not a user or group number", n)

@@ -61,10 +61,12 @@ func (f *faults) name(field, text string) {
 	}
 }
 
-// units checks names of units, which are written to lists with one name a line and given to systemctl.
+// units checks names of units, which are written to lists with one name a line and given to
+// systemctl.
 func (f *faults) units(field string, names []string) {
 	for i, name := range names {
-		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		splits := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+		if name == "" || strings.ContainsFunc(name, splits) {
 			f.add(fmt.Sprintf("%s[%d]", field, i), "%q cannot be the name of a unit", name)
 		}
 	}

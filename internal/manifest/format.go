@@ -19,13 +19,13 @@ const (
 	INI    Format = "ini"
 )
 
-// formats is what there is to know of each format without sops; how files of it are read is in package sopsfile. The linter
-// "exhaustive" finds a format that has no row.
+// formats is what there is to know of each format without sops; how files of it are read is in
+// package sopsfile. The linter "exhaustive" finds a format that has no row.
 var formats = map[Format]struct {
 	title      string // "not YAML" in messages
 	extensions []string
-	// whole says that a secret is the whole file, whatever its key: in every manifest, or in one of the reference, whose
-	// module always writes a key.
+	// whole says that a secret is the whole file, whatever its key: in every manifest, or in one
+	// of the reference, whose module always writes a key.
 	whole, wholeInReference bool
 }{
 	YAML:   {title: "YAML", extensions: []string{".yaml", ".yml"}},

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// reference is what the NixOS module of the reference writes: it dumps every option, known here or not.
+// reference is what the NixOS module of the reference writes: it dumps every option, known here
+// or not.
 const reference = `{
   "ageKeyFile": null, "ageSshKeyPaths": ["/etc/ssh/ssh_host_ed25519_key"], "gnupgHome": null, "keepGenerations": 1,
   "logging": {"keyImport": true, "secretChanges": true},

@@ -104,7 +104,8 @@ func read[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	return m, nil
 }
 
-// prefixEach puts the same words before every one of the joined faults, so that each still stands on a line of its own.
+// prefixEach puts the same words before every one of the joined faults, so that each still stands
+// on a line of its own.
 func prefixEach(prefix string, err error) error {
 	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only a join itself is taken apart
 	if !ok {
@@ -117,7 +118,8 @@ func prefixEach(prefix string, err error) error {
 	return errors.Join(all...)
 }
 
-// Parse decodes and checks an activation manifest. All faults are reported, joined, each with the name of its field.
+// Parse decodes and checks an activation manifest. All faults are reported, joined, each with the
+// name of its field.
 func Parse(data []byte) (*Manifest, error) {
 	var raw rawManifest
 	if err := decode(data, &raw); err != nil {
@@ -126,7 +128,8 @@ func Parse(data []byte) (*Manifest, error) {
 	return raw.check()
 }
 
-// ParseInitrd decodes and checks an initrd manifest. All faults are reported, joined, each with the name of its field.
+// ParseInitrd decodes and checks an initrd manifest. All faults are reported, joined, each with
+// the name of its field.
 func ParseInitrd(data []byte) (*Initrd, error) {
 	var raw rawInitrd
 	if err := decode(data, &raw); err != nil {
@@ -155,7 +158,8 @@ func decode(data []byte, into any) error {
 	}
 }
 
-// fieldName is the name of a field in the document: encoding/json names the Go types too that a type is made of.
+// fieldName is the name of a field in the document: encoding/json names the Go types too that a
+// type is made of.
 func fieldName(path string) string {
 	elements := slices.DeleteFunc(strings.Split(path, "."), func(element string) bool {
 		return element == "" || element == "rawCommon" || element == "rawSource" || element == "rawText" || element == "rawPlacement" || element == "KeySources"
@@ -166,7 +170,8 @@ func fieldName(path string) string {
 	return strings.Join(elements, ".")
 }
 
-// position turns an offset that encoding/json counts behind the offending byte into line and column, both from 1.
+// position turns an offset that encoding/json counts behind the offending byte into line and
+// column, both from 1.
 func position(data []byte, offset int64) (line, column int) {
 	line, column = 1, 1
 	for i := int64(0); i < offset-1 && i < int64(len(data)); i++ {

@@ -12,8 +12,8 @@ type KeySources struct {
 	AgeKeyFile string `json:"ageKeyFile"`
 	// AgeSSHKeyPaths are SSH private keys that are used as age identities.
 	AgeSSHKeyPaths []string `json:"ageSshKeyPaths"`
-	// KeyTimeout is how many seconds one program that has a key (gpg, a plugin of age) or one key service is waited for;
-	// 0 means the default.
+	// KeyTimeout is how many seconds one program that has a key (gpg, a plugin of age) or one key
+	// service is waited for; 0 means the default.
 	KeyTimeout int `json:"keyTimeout"`
 }
 
@@ -22,7 +22,8 @@ type Source struct {
 	Name     string
 	SopsFile string
 	Format   Format
-	// Key selects a value of the file, nested keys separated by slashes. The empty key means the whole file.
+	// Key selects a value of the file, nested keys separated by slashes. The empty key means the
+	// whole file.
 	Key string
 }
 
@@ -33,9 +34,11 @@ type Text struct {
 	File    string
 }
 
-// Placement says where a secret or a rendered template goes at activation, to whom it belongs, and which units use it.
+// Placement says where a secret or a rendered template goes at activation, to whom it belongs,
+// and which units use it.
 type Placement struct {
-	// Path is where the user expects it. Another place than the one below the secrets directory becomes a symbolic link.
+	// Path is where the user expects it. Another place than the one below the secrets directory
+	// becomes a symbolic link.
 	Path string
 	// Mode has permission bits only, with set-user-ID, set-group-ID and sticky as in fs.FileMode.
 	Mode fs.FileMode
@@ -74,8 +77,8 @@ type Manifest struct {
 	Templates []Template
 	// Placeholders has, by a secret's name, the text that stands for its value in templates.
 	Placeholders map[string]string
-	// SecretsMountPoint is where the secrets file system with its numbered generations is mounted. In user mode it may
-	// begin with %r, which stands for XDG_RUNTIME_DIR.
+	// SecretsMountPoint is where the secrets file system with its numbered generations is
+	// mounted. In user mode it may begin with %r, which stands for XDG_RUNTIME_DIR.
 	SecretsMountPoint string
 	// SymlinkPath is the link that points to the current generation.
 	SymlinkPath string
@@ -94,10 +97,11 @@ type Manifest struct {
 type Entry struct {
 	// Prefix and Path make the place in the image: absolute, clean paths.
 	Prefix, Path string
-	// Secret and Template are names of the manifest's secrets and templates; Source is a path on this host.
+	// Secret and Template are names of the manifest's secrets and templates; Source is a path on
+	// this host.
 	Secret, Template, Source string
-	// Mode holds permission bits. It is nil where the document has none: 0400 for secrets and templates, the mode of the
-	// file for a source.
+	// Mode holds permission bits. It is nil where the document has none: 0400 for secrets and
+	// templates, the mode of the file for a source.
 	Mode     *fs.FileMode
 	UID, GID uint32
 }

@@ -1,10 +1,12 @@
 // Package units tells systemd which units have to see secrets that changed.
 //
-// There are two ways. An activation script writes the units' names to lists in /run/nixos; switch-to-configuration reads them
-// when all activation scripts are done and treats the units as if their own definition had changed. Where the installer is a
-// systemd service it runs after those lists were read, so a line written then would act at some later switch only: it calls
-// systemctl itself. The module says which way by SOPS_RESTART_UNITS_VIA_SYSTEMCTL=1; it cannot be seen from the process, since
-// an activation script is nearly always a descendant of some unit, too.
+// There are two ways. An activation script writes the units' names to lists in /run/nixos;
+// switch-to-configuration reads them when all activation scripts are done and treats the units as
+// if their own definition had changed. Where the installer is a systemd service it runs after
+// those lists were read, so a line written then would act at some later switch only: it calls
+// systemctl itself. The module says which way by SOPS_RESTART_UNITS_VIA_SYSTEMCTL=1; it cannot be
+// seen from the process, since an activation script is nearly always a descendant of some unit,
+// too.
 package units
 
 import (
@@ -39,7 +41,7 @@ func Affected(changed []manifest.Placement) Sets {
 
 // Union adds the units of t.
 func (s Sets) Union(t Sets) Sets {
-	return Sets{append(slices.Clone(s.Restart), t.Restart...), append(slices.Clone(s.Reload), t.Reload...)}.sorted()
+	return Sets{slices.Concat(s.Restart, t.Restart), slices.Concat(s.Reload, t.Reload)}.sorted()
 }
 
 // Empty says whether there is nothing to do.
@@ -51,19 +53,26 @@ func (s Sets) sorted() Sets {
 	return Sets{slices.Compact(s.Restart), slices.Compact(s.Reload)}
 }
 
-// WriteLists appends the units to the lists in dir (/run/nixos) that switch-to-configuration reads; in a dry activation to
-// those of which it says what it would do. Where dir does not exist nobody reads the lists, as at boot: then nothing is done.
+// Lists are the files that WriteLists writes.
+var Lists = [...]string{
+	"activation-restart-list", "activation-reload-list",
+	"dry-activation-restart-list", "dry-activation-reload-list",
+}
+
+// WriteLists appends the units to the lists in dir (/run/nixos) that switch-to-configuration
+// reads; in a dry activation to those of which it says what it would do. Where dir does not exist
+// nobody reads the lists, as at boot: then nothing is done.
 func WriteLists(dir string, dry bool, s Sets) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	prefix := "activation"
+	restart, reload := Lists[0], Lists[1]
 	if dry {
-		prefix = "dry-activation"
+		restart, reload = Lists[2], Lists[3]
 	}
 	return errors.Join(
-		appendLines(filepath.Join(dir, prefix+"-restart-list"), s.Restart),
-		appendLines(filepath.Join(dir, prefix+"-reload-list"), s.Reload))
+		appendLines(filepath.Join(dir, restart), s.Restart),
+		appendLines(filepath.Join(dir, reload), s.Reload))
 }
 
 func appendLines(path string, lines []string) (err error) {
@@ -97,11 +106,13 @@ func (s Sets) Jobs() []Job {
 
 // Systemctl asks systemd through run, which calls systemctl with the given arguments.
 //
-// It must not wait for the units (--no-block): the installer's service is ordered before ordinary units,
-// whose jobs cannot start before it has ended. Units that are not active stay so (try-restart,
-// try-reload-or-restart): when they start they see the new secrets anyway. The name of a unit may begin with
-// a hyphen: "-.mount" is that of the root directory.
-func Systemctl(ctx context.Context, run func(ctx context.Context, args ...string) error, s Sets) error {
+// It must not wait for the units (--no-block): the installer's service is ordered before ordinary
+// units, whose jobs cannot start before it has ended. Units that are not active stay so
+// (try-restart, try-reload-or-restart): when they start they see the new secrets anyway. The name
+// of a unit may begin with a hyphen: "-.mount" is that of the root directory.
+func Systemctl(
+	ctx context.Context, run func(ctx context.Context, args ...string) error, s Sets,
+) error {
 	var errs []error
 	for _, job := range s.Jobs() {
 		if err := run(ctx, append([]string{"--no-block", job.verb, "--"}, job.Units...)...); err != nil {
