@@ -1,0 +1,87 @@
+// Package swtpm gives tests TPMs of their own: real ones as far as software can tell. It is imported by
+// tests only.
+package swtpm
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TPM is a running swtpm. Its state is in Dir, so that it can be started again, by a virtual machine too.
+type TPM struct {
+	Dir  string
+	port int
+	cmd  *exec.Cmd
+}
+
+// Need skips a test where swtpm is not installed, or fails it where CI is true.
+func Need(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("swtpm"); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("swtpm is not installed")
+	}
+	t.Skip("needs swtpm (scripts/setup installs it)")
+}
+
+// New starts a TPM that nobody has used yet. It ends with the test.
+func New(t testing.TB) *TPM {
+	t.Helper()
+	Need(t)
+	tpm := &TPM{Dir: t.TempDir()}
+	tpm.Start(t)
+	t.Cleanup(func() { tpm.Cut() })
+	return tpm
+}
+
+// Device is the TPM's name as libtss2, systemd and package seal take it.
+func (s *TPM) Device() string { return fmt.Sprintf("swtpm:host=127.0.0.1,port=%d", s.port) }
+
+// Start starts the TPM again, with the state it had.
+func (s *TPM) Start(t testing.TB) {
+	t.Helper()
+	// libtss2 looks for the control channel at the next port. A port that somebody else took meanwhile
+	// ends swtpm at once: try another.
+	for range 20 {
+		s.port = 20000 + 2*rand.IntN(20000) //nolint:gosec // any free port will do
+		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, //nolint:gosec // a test's own
+			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port),
+			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port+1),
+			"--flags", "not-need-init,startup-clear")
+		if err := s.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		exited := make(chan struct{})
+		go func(cmd *exec.Cmd) { _ = cmd.Wait(); close(exited) }(s.cmd)
+		for {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port+1))
+			if err == nil {
+				_ = conn.Close()
+				return
+			}
+			select {
+			case <-exited:
+			case <-time.After(20 * time.Millisecond):
+				continue
+			}
+			break
+		}
+	}
+	t.Fatal("swtpm does not start")
+}
+
+// Cut ends the TPM as a power cut does: without telling it, which counts as a failed authorisation.
+func (s *TPM) Cut() {
+	_ = s.cmd.Process.Kill()
+	for s.cmd.ProcessState == nil {
+		time.Sleep(time.Millisecond)
+	}
+}
