@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -76,7 +77,8 @@ func mask(pcrs []uint) (m uint64) {
 	return m
 }
 
-// Seal makes a credential that only this TPM opens.
+// Seal makes a credential that only this TPM opens, and has it opened once before it is handed out. It
+// takes at most ten commands. A credential of format [Null] needs no TPM, which may be nil then.
 func Seal(t *TPM, o Options, data []byte) ([]byte, error) {
 	h, secret, err := o.header()
 	if err != nil {
@@ -115,6 +117,9 @@ func Seal(t *TPM, o Options, data []byte) ([]byte, error) {
 	h.policy = policy
 	if layouts[o.Format].srk {
 		h.srk = serialized(p)
+	}
+	if again, err := t.unsealBelow(p, h); err != nil || !bytes.Equal(again, secret) {
+		return nil, fmt.Errorf("open again what was just sealed: %w", cmp.Or(err, ErrDamaged))
 	}
 	return encrypt(h, secret, o.Name, data)
 }
@@ -227,16 +232,21 @@ func split(b []byte) (first, rest []byte, ok bool) {
 }
 
 func (t *TPM) unseal(h *header) ([]byte, error) {
-	private, rest, ok := split(h.blob)
-	public, rest, ok2 := split(rest)
-	if !ok || !ok2 {
-		return nil, fmt.Errorf("%w: its TPM object is cut short", ErrFormat)
-	}
 	p, done, err := t.parent(h.format)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	return t.unsealBelow(p, h)
+}
+
+// unsealBelow gives out the secret of an object that is sealed below p.
+func (t *TPM) unsealBelow(p *parent, h *header) ([]byte, error) {
+	private, rest, ok := split(h.blob)
+	public, rest, ok2 := split(rest)
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("%w: its TPM object is cut short", ErrFormat)
+	}
 	if layouts[h.format].srk && !bytes.Equal(h.srk, serialized(p)) {
 		return nil, ErrOtherTPM
 	}

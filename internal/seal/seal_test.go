@@ -279,6 +279,29 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// TestCommands holds sealing to what a slow TPM is asked for: with the identity and the counter, which a run
+// of append reads too, it is twelve.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	s := swtpm.New(t)
+	with(t, s, (*TPM).Identity) // makes the storage root key
+	for _, f := range []Format{TPM2, TPM2SRK} {
+		tpm, err := Dial(t.Context(), s.Device())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := Seal(tpm, Options{Name: "secrets", Format: f, PCRs: []uint{7, 14}}, []byte("x"))
+		if err != nil || tpm.Commands() > 10 {
+			t.Errorf("%s: sealed with %d commands, %v", f, tpm.Commands(), err)
+		}
+		before := tpm.Commands()
+		if _, err := Open(tpm, "secrets", text); err != nil || tpm.Commands()-before > 7 {
+			t.Errorf("%s: opened with %d commands, %v", f, tpm.Commands()-before, err)
+		}
+		_ = tpm.Close()
+	}
+}
+
 // TestSignal has a TPM that does not answer: a signal ends the wait.
 func TestSignal(t *testing.T) {
 	t.Parallel()
