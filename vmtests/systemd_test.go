@@ -48,7 +48,11 @@ ExecStart=/bin/busybox sh -c 'dmesg -n 1; for m in $(cat /modules/order); do ins
 // the two units above.
 func systemdStageOne(t *testing.T, k vm.Kernel, extraModules ...string) *vm.Tree {
 	t.Helper()
-	s := testSysroot(t)
+	return stageOneFrom(t, testSysroot(t), k, extraModules...)
+}
+
+func stageOneFrom(t *testing.T, s vm.Sysroot, k vm.Kernel, extraModules ...string) *vm.Tree {
+	t.Helper()
 	tree := &vm.Tree{}
 	units := "basic cryptsetup-pre cryptsetup emergency final initrd initrd-fs initrd-root-device " +
 		"initrd-root-fs initrd-switch-root " +

@@ -78,6 +78,22 @@ func (s *TPM) Start(t testing.TB) {
 	t.Fatal("swtpm does not start")
 }
 
+// Stop shuts the TPM down as a machine does that is turned off.
+func (s *TPM) Stop(t testing.TB) {
+	t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// TPM2_Shutdown(TPM_SU_CLEAR)
+	if _, err := conn.Write([]byte{0x80, 1, 0, 0, 0, 12, 0, 0, 1, 0x45, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Read(make([]byte, 10))
+	_ = conn.Close()
+	s.Cut()
+}
+
 // Cut ends the TPM as a power cut does: without telling it, which counts as a failed authorisation.
 func (s *TPM) Cut() {
 	_ = s.cmd.Process.Kill()
