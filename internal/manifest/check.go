@@ -72,6 +72,10 @@ func (r rawInitrd) check() (*Initrd, error) {
 		m.Templates = append(m.Templates, t.check(&f, fmt.Sprintf("templates[%d].", i)))
 		templates = append(templates, t.Name)
 	}
+	if r.Seal != nil {
+		m.Sealing = *r.Seal
+		m.Sealing.check(&f)
+	}
 	m.Entries = r.checkEntries(&f, f.unique("secrets", secrets), f.unique("templates", templates))
 	if err := f.err(); err != nil {
 		return nil, err

@@ -14,8 +14,17 @@ const DefaultPrefix = "/.initrd-secrets"
 // without quotes.
 const CannotCopy = " \t\r\n\v\f*?[]\\"
 
+// credentialsDir is where a systemd in an initrd looks for encrypted credentials (systemd, man page
+// systemd-stub, "/.extra/credentials"; imported by PID 1 whatever loader brought the image).
+const credentialsDir = "/.extra/credentials"
+
 // ImagePath is the place of the entry in the image.
-func (e Entry) ImagePath() string { return path.Join(e.Prefix, e.Path) }
+func (e Entry) ImagePath() string {
+	if e.Credential != "" {
+		return path.Join(credentialsDir, e.Credential+".cred")
+	}
+	return path.Join(e.Prefix, e.Path)
+}
 
 func (r rawInitrd) checkEntries(f *faults, secrets, templates map[string]int) []Entry {
 	var entries []Entry
@@ -27,12 +36,21 @@ func (r rawInitrd) checkEntries(f *faults, secrets, templates map[string]int) []
 	}
 	for i, raw := range r.Entries {
 		at := fmt.Sprintf("entries[%d]", i)
-		e := Entry{Prefix: prefix, Path: raw.Path, Secret: raw.Secret, Template: raw.Template, Source: raw.Source}
+		e := Entry{
+			Prefix: prefix, Path: raw.Path, Secret: raw.Secret, Template: raw.Template, Source: raw.Source,
+			Seal: raw.Seal, Credential: raw.Credential,
+		}
 		if raw.Prefix != nil {
 			e.Prefix = *raw.Prefix
 			f.prefix(at+".prefix", e.Prefix)
 		}
-		f.imagePath(at+".path", raw.Path)
+		if raw.Credential == "" || raw.Path != "" {
+			f.imagePath(at+".path", raw.Path)
+		}
+		if raw.Credential != "" && raw.Path != "" {
+			f.add(at+".path", "an entry is a file or a credential, not both")
+		}
+		r.checkSealing(f, at, e)
 		raw.checkOrigin(f, at, secrets, templates)
 		if raw.Mode != nil {
 			mode := f.mode(at+".mode", *raw.Mode)

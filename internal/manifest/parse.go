@@ -14,7 +14,7 @@ import (
 const maxBytes = 64 << 20
 
 // version is the newest schema this package knows.
-const version = 1
+const version = sealVersion
 
 // The raw types are the JSON documents as they are written, before anything is checked.
 
@@ -70,6 +70,7 @@ type rawManifest struct {
 type rawInitrd struct {
 	rawCommon
 	Prefix    *string     `json:"prefix"`
+	Seal      *Sealing    `json:"seal"`
 	Secrets   []rawSource `json:"secrets"`
 	Templates []rawText   `json:"templates"`
 	Entries   []rawEntry  `json:"entries"`
@@ -81,9 +82,12 @@ type rawEntry struct {
 	Secret   string  `json:"secret"`
 	Template string  `json:"template"`
 	Source   string  `json:"source"`
+	Seal     Seal    `json:"seal"`
 	Mode     *string `json:"mode"`
 	UID      int64   `json:"uid"`
 	GID      int64   `json:"gid"`
+
+	Credential string `json:"credential"`
 }
 
 // Read reads and checks the activation manifest at path.

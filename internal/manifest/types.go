@@ -104,6 +104,10 @@ type Entry struct {
 	// templates, the mode of the file for a source.
 	Mode     *fs.FileMode
 	UID, GID uint32
+	// Seal says how the entry is protected on the boot partition.
+	Seal Seal
+	// Credential is the name of the systemd credential that the entry is, instead of a file. Path is "" then.
+	Credential string
 }
 
 // Initrd is a checked manifest of an initrd.
@@ -114,4 +118,6 @@ type Initrd struct {
 	Templates    []Text
 	Placeholders map[string]string
 	Entries      []Entry
+	// Sealing is set where an entry is sealed.
+	Sealing Sealing
 }
