@@ -67,7 +67,7 @@ Results go to standard output, everything else to standard error.`,
 	})
 	root.AddCommand(
 		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), bootstrapCommand(e),
-		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e),
+		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e), enrollCommand(e),
 	)
 	addManCommand(root)
 	addHelp(root, e)
