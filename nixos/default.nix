@@ -20,6 +20,7 @@ in
     ./units.nix
     ./initrd.nix
     ./stage-1.nix
+    ./seal.nix
     ./assertions.nix
     ./initrd-assertions.nix
   ] ++ [ ./loader.nix ];

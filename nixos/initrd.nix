@@ -96,7 +96,10 @@ let
       inherit (item.initrd) mode uid gid;
     }
     // origin
-    // lib.optionalAttrs item.initrd.early { prefix = "/"; };
+    // lib.optionalAttrs item.initrd.early { prefix = "/"; }
+    // lib.optionalAttrs item.initrd.seal {
+      seal = if cfg.initrd.seal.whenNoTPM == "plain" then "tpm2-or-plain" else "tpm2";
+    };
 
   # Options that name a file which stage 1 reads, and which NixOS does not put into
   # boot.initrd.secrets by itself. Where it is a secret, it is taken into the initrd as the host

@@ -5,6 +5,7 @@
   users, # config.users.users
   kind, # name of the option set: "secrets" or "templates"
   noun, # what one of them is called in descriptions
+  seal, # whether they are sealed in the initrd unless they say otherwise
   directory, # where they are installed, below the directories of secrets: "" or "/rendered"
 }:
 { config, name, ... }:
@@ -183,6 +184,27 @@ in
         default = false;
         description = ''
           Whether the ${noun} is in the initrd only and is not installed at activation.
+        '';
+      };
+
+      seal = mkOption {
+        type = types.bool;
+        default = seal && !config.initrd.early;
+        defaultText = literalMD "{option}`sops.initrd.seal.enable`, except with {option}`initrd.early`";
+        description = ''
+          Whether the ${noun} is sealed to the TPM on the boot partition, see {option}`sops.initrd.seal.enable`.
+        '';
+      };
+
+      credential = mkOption {
+        type = types.nullOr (types.strMatching "[A-Za-z0-9_][A-Za-z0-9_.-]*");
+        default = null;
+        example = "network.wireguard.private.wg0";
+        description = ''
+          The name of a systemd credential that the ${noun} is in stage 1, instead of a file: for units with
+          {option}`ImportCredential` or {option}`LoadCredentialEncrypted`, and for what systemd itself reads, such as
+          `cryptsetup.passphrase`. It is encrypted with the TPM where {option}`initrd.seal` is set, and otherwise in a form
+          that anybody can read, which systemd refuses where there are both a TPM and Secure Boot.
         '';
       };
 

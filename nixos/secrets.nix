@@ -17,6 +17,7 @@ let
     users = config.users.users;
     kind = "secrets";
     noun = "secret";
+    seal = cfg.initrd.seal.enable;
     directory = "";
   };
 
