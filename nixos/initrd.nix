@@ -97,6 +97,7 @@ let
     }
     // origin
     // lib.optionalAttrs item.initrd.early { prefix = "/"; }
+    // lib.optionalAttrs (item.initrd.credential != null) { inherit (item.initrd) credential; }
     // lib.optionalAttrs item.initrd.seal {
       seal = if cfg.initrd.seal.whenNoTPM == "plain" then "tpm2-or-plain" else "tpm2";
     };

@@ -216,12 +216,35 @@ in
       secrets = initrdSecrets;
       checks = [ checkInitrd ];
       value = keySources // {
-        version = 1;
+        # 2 has sealing, which an older program would ignore, and install in plain.
+        version = if builtins.any (e: e ? seal || e ? credential) cfg.initrd.entries then 2 else 1;
         prefix = "/.initrd-secrets";
         secrets = map source (values initrdSecrets);
         templates = map text (values initrdTemplates);
         placeholderBySecretName = placeholdersOf initrdSecrets;
-        inherit (cfg.initrd) entries;
+        # A credential has a name instead of a place.
+        entries = map (
+          e:
+          if e ? credential then
+            removeAttrs e [
+              "path"
+              "mode"
+              "uid"
+              "gid"
+            ]
+          else
+            e
+        ) cfg.initrd.entries;
+      }
+      // lib.optionalAttrs (builtins.any (e: e ? seal || e ? credential) cfg.initrd.entries) {
+        seal = {
+          inherit (cfg.initrd.seal)
+            format
+            pcrs
+            device
+            parent
+            ;
+        };
       };
     };
   };

@@ -149,7 +149,11 @@ in
     initrd = {
       path = mkOption {
         type = types.singleLineStr;
-        default = config.path;
+        default =
+          if config.initrd.credential != null then
+            "/.extra/credentials/${config.initrd.credential}.cred"
+          else
+            config.path;
         defaultText = literalExpression "path";
         example = "/etc/ssh/ssh_host_ed25519_key";
         description = ''

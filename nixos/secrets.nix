@@ -17,7 +17,7 @@ let
     users = config.users.users;
     kind = "secrets";
     noun = "secret";
-    seal = cfg.initrd.seal.enable;
+    seal = config.sops.initrd.seal.enable;
     directory = "";
   };
 

@@ -19,7 +19,9 @@ let
   scripted = options.boot.initrd ? preDeviceCommands;
 
   ours = builtins.filter (e: !e ? source) cfg.initrd.entries;
-  copied = builtins.filter (e: !e ? prefix) ours;
+  files = builtins.filter (e: !e ? prefix && !e ? credential) ours;
+  # Sealed files are laid out by a unit of their own.
+  copied = builtins.filter (e: !e ? seal) files;
 
   # The commands are written for bash and for busybox's ash. The kernel log is on the console and in
   # the journal.
@@ -108,7 +110,7 @@ let
         cfg.manifest.users
       ]
     );
-  leftovers = builtins.filter (path: paths.isBelow "/run" path && !installed path) (map (e: e.path) copied);
+  leftovers = builtins.filter (path: paths.isBelow "/run" path && !installed path) (map (e: e.path) files);
 in
 {
   config = mkIf cfg.initrd.active {

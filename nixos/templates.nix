@@ -19,6 +19,7 @@ let
     users = config.users.users;
     kind = "templates";
     noun = "rendered template";
+    seal = config.sops.initrd.seal.enable;
     directory = "/rendered";
   };
 

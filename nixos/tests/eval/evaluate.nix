@@ -19,6 +19,7 @@ let
       users ? "scripts", # or sysusers, userborn: what makes users
       release ? "26.05",
       newBuilder ? release == "26.11", # of systemd-boot
+      systemdVersion ? "258.2", # of stage 1
       sshd ? true, # NixOS has it off by default; here nearly every host is one with SSH host keys
     }:
     let
@@ -31,6 +32,7 @@ let
             users
             release
             newBuilder
+            systemdVersion
             sshd
             ;
         };

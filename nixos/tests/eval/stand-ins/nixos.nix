@@ -112,6 +112,7 @@ in
         };
         systemd = {
           enable = flag machine.systemdStage1;
+          package = option types.unspecified { version = machine.systemdVersion; };
           services = set service;
           extraBin = option (types.attrsOf types.path) { };
           contents = set {
