@@ -82,6 +82,8 @@ func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for boot loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)
+	tpmFlag(c, &o.TPM)
+	c.Flags().StringVar(&o.SealFor, "seal-for", "", "`file` with the public key of another machine's TPM (sops-initrd enroll), to seal for it")
 	c.Flags().StringArrayVar(&o.Replaces, "replaces", nil, "`file` that the boot loader will replace with IMAGE (default: guessed from IMAGE's name)")
 	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
 }

@@ -80,7 +80,9 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 	var err error
 	switch {
 	case valueErr == nil:
-		segment, err = j.segment(values, inputs)
+		if segment = j.sealedBefore(ctx, image, inputs); segment == nil {
+			segment, err = j.segment(ctx, values, inputs)
+		}
 	case inputErr != nil || !values.OnlyKeysMissing():
 		err = cli.WithHint(valueErr, report.Image+" was not changed")
 	default:

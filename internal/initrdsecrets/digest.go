@@ -46,6 +46,7 @@ func (j *job) inputs() (initrd.Digest, error) {
 			}
 		}
 	}
+	j.sealing.digest(h, m)
 	h.Sum(sum[:0])
 	return sum, nil
 }

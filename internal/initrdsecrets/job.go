@@ -42,6 +42,10 @@ type Options struct {
 	// Warn is called with conditions under which the run still does what was asked. Empty hints are
 	// none.
 	Warn func(text string, hints ...string)
+	// TPM names the TPM that seals; "" is the one that the manifest names, else the kernel's.
+	TPM string
+	// SealFor is a file with the public key of another machine's TPM, to seal for that one.
+	SealFor string
 }
 
 func (o Options) image() initrd.Options {
@@ -56,6 +60,7 @@ type job struct {
 	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
 	request  resolve.Request        // for what the entries need: other secrets of the list do not matter
 	files    resolve.Files          // that both the digest and the values come from
+	sealing  sealing                // how entries are protected on the boot partition
 	notes    []string               // what was mended on the way, told when the image changes
 }
 
@@ -86,7 +91,8 @@ func read(ctx context.Context, path string, o Options) (*job, error) {
 	}
 	j.request = everything(m).Only(secrets, templates)
 	j.request.Files, j.request.Getenv, j.request.Timeout = &j.files, o.Getenv, o.Timeout
-	return j, errors.Join(faults...)
+	j.sealing, err = o.sealing(ctx, m)
+	return j, errors.Join(append(faults, err)...)
 }
 
 // everything asks for all secrets and templates of a manifest.
@@ -102,19 +108,26 @@ func stageOne() initrd.Profile {
 }
 
 // segment makes the segment of all entries, in memory.
-func (j *job) segment(values *resolve.Result, inputs initrd.Digest) (*initrd.Segment, error) {
+func (j *job) segment(ctx context.Context, values *resolve.Result, inputs initrd.Digest) (*initrd.Segment, error) {
 	var entries []initrd.Entry
+	origin := make(map[int]manifest.Entry) // of entries that are values, by index
 	for i, e := range j.manifest.Entries {
 		switch {
 		case e.Secret != "":
+			origin[len(entries)] = e
 			entries = append(entries, valueEntry(e, values.Secrets[e.Secret]))
 		case e.Template != "":
+			origin[len(entries)] = e
 			entries = append(entries, valueEntry(e, values.Templates[e.Template]))
 		default:
 			entries = append(entries, j.sources[i]...)
 		}
 	}
 	if err := j.checkKeys(entries, true); err != nil {
+		return nil, err
+	}
+	entries, err := j.seal(ctx, entries, origin)
+	if err != nil {
 		return nil, err
 	}
 	return initrd.NewSegment(entries, inputs, stageOne())

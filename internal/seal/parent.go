@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -94,15 +95,20 @@ func (t *TPM) flush(h tpm2.TPMHandle) {
 	_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(t) // the kernel's resource manager does it at the latest when we end
 }
 
-// Identity names the TPM's owner hierarchy: it changes when the TPM is cleared or replaced. It takes
-// one command where the storage root key is there.
-func (t *TPM) Identity() ([]byte, error) {
+// Identity is what a credential depends on: the TPM, which becomes another one when it is cleared, and
+// the present values of PCRs. It takes one command, and a second one for PCRs, where the storage root
+// key is there.
+func (t *TPM) Identity(pcrs ...uint) ([]byte, error) {
 	p, done, err := t.parent(TPM2SRK)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return p.name.Buffer, nil
+	policy, err := t.policy(pcrs)
+	if err != nil {
+		return nil, err
+	}
+	return append(bytes.Clone(p.name.Buffer), policy...), nil
 }
 
 // PublicKey is the public half of the key below which a machine's secrets are sealed.

@@ -261,10 +261,12 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func identity(tpm *TPM) ([]byte, error) { return tpm.Identity() }
+
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	s := swtpm.New(t)
-	first := with(t, s, (*TPM).Identity)
+	first := with(t, s, identity)
 	tpm := dialTest(t, s)
 	again, err := tpm.Identity()
 	if err != nil || !bytes.Equal(again, first) || tpm.Commands() != 1 {
@@ -284,7 +286,7 @@ func TestIdentity(t *testing.T) {
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	s := swtpm.New(t)
-	with(t, s, (*TPM).Identity) // makes the storage root key
+	with(t, s, identity) // makes the storage root key
 	for _, f := range []Format{TPM2, TPM2SRK} {
 		tpm, err := Dial(t.Context(), s.Device())
 		if err != nil {

@@ -51,7 +51,7 @@ func (s *TPM) Start(t testing.TB) {
 	// libtss2 looks for the control channel at the next port. A port that somebody else took meanwhile
 	// ends swtpm at once: try another.
 	for range 20 {
-		s.port = 20000 + 2*rand.IntN(20000) //nolint:gosec // any free port will do
+		s.port = 20000 + 2*rand.IntN(20000)                                           //nolint:gosec // any free port will do
 		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, //nolint:gosec // a test's own
 			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port),
 			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port+1),
