@@ -48,6 +48,7 @@ decrypting anything, so no key is needed. A manifest without entries wants no se
 	}
 	manifestFlag(c, &manifest)
 	jsonFlag(c, &asJSON)
+	tpmFlag(c, &o.TPM)
 	return c
 }
 

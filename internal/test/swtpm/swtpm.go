@@ -94,6 +94,14 @@ func (s *TPM) Stop(t testing.TB) {
 	s.Cut()
 }
 
+// Replace puts another TPM in this one's place, which nobody has used yet.
+func (s *TPM) Replace(t testing.TB) {
+	t.Helper()
+	s.Stop(t)
+	s.Dir = t.TempDir()
+	s.Start(t)
+}
+
 // Cut ends the TPM as a power cut does: without telling it, which counts as a failed authorisation.
 func (s *TPM) Cut() {
 	_ = s.cmd.Process.Kill()
