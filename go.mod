@@ -20,13 +20,15 @@ require (
 	github.com/ulikunitz/xz v0.5.15
 	go.yaml.in/yaml/v3 v3.0.4
 	golang.org/x/crypto v0.54.0
-	golang.org/x/net v0.57.0
 	golang.org/x/sync v0.22.0
 	golang.org/x/sys v0.47.0
-	google.golang.org/protobuf v1.36.11
 )
 
-require github.com/google/go-tpm v0.9.8 // indirect
+require (
+	github.com/google/go-tpm v0.9.8
+	golang.org/x/net v0.57.0 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
+)
 
 require (
 	cel.dev/expr v0.25.2 // indirect

@@ -1,1 +1,1 @@
-"sha256-DyBZofhjSZrplXMf231pGoWAt7QAbJU+zQqTcDYmcrk="
+"sha256-4hEvesmwUCFieGGw23+rf17ZTfrYCoOcM3QQ2dIVv3M="

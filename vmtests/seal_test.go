@@ -35,7 +35,7 @@ func sealingStageOne(t *testing.T, version string, k vm.Kernel) *vm.Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := vm.Sysroot(filepath.Join(cache, "systemd-"+version))
+	s := vm.Sysroot(filepath.Join(cache, map[string]string{"257": "systemd-trixie", "262": "systemd-sid"}[version]))
 	if _, err := os.Stat(string(s)); err != nil {
 		unavailable(t, "%v (scripts/setup unpacks it)", err)
 	}
@@ -99,12 +99,12 @@ func TestSeal_LUKS(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = tpm.Close()
-			segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.extra/credentials/sops-initrd.cred", Mode: 0o400, Data: text}}, initrd.Digest{})
+			segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.extra/credentials/sops-initrd.cred", Mode: 0o400, Data: text}}, initrd.Digest{}, initrd.Profile{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			image := writeImage(t, base)
-			if _, err := initrd.Install(image, segment, initrd.Options{}); err != nil {
+			if _, err := initrd.Install(t.Context(), image, segment, initrd.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			m := vm.Machine{

@@ -160,7 +160,7 @@ func systemdRoot(t *testing.T, version string) string {
 		}
 		cache = filepath.Join(dir, "sops-initrd")
 	}
-	root := filepath.Join(cache, "systemd-"+version)
+	root := filepath.Join(cache, map[string]string{"257": "systemd-trixie", "262": "systemd-sid"}[version])
 	if _, err := os.Stat(root); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("no systemd %s: %v", version, err)
