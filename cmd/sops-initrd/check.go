@@ -19,7 +19,7 @@ type checkReport struct {
 
 func checkCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
-	var o initrdsecrets.CheckOptions
+	o := initrdsecrets.CheckOptions{Warn: func(text string) { cli.Warn(e, program, "%s", text) }}
 	var hosts []string
 	c := &cobra.Command{
 		Use:   "check [--manifest-only] [--recipient KEY]... MANIFEST",

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
@@ -110,7 +111,9 @@ func recipients(e cli.Env, input string) (string, error) {
 			faults = append(faults, fmt.Errorf("line %d: %w", n, line.Err))
 		case recipient == "":
 			cli.Warn(e, program, "line %d: skipped: %v", n, notConvertible(line.Key))
-			hints = []string{"sops and age take the line of an RSA key as a recipient as it is"}
+			if slices.Contains(line.Key.Recipients(), line.Key.String()) {
+				hints = []string{"sops and age take the line of an RSA key as a recipient as it is"}
+			}
 		default:
 			result.WriteString(recipient + "\n")
 		}

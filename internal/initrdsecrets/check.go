@@ -20,6 +20,8 @@ type CheckOptions struct {
 	// Hosts are public keys of which every sops file has to be encrypted for at least one; none asks
 	// for nothing.
 	Hosts []recipient.Key
+	// Warn is told of values that are perhaps not what their author wrote.
+	Warn func(text string)
 }
 
 // Check validates a manifest and the sops files it names without any key and without the files of
@@ -31,11 +33,17 @@ func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
 	}
 	// All secrets of the list, also those that no entry uses yet: a fault in them is better found now.
 	all := everything(m)
+	all.Files = new(resolve.Files)
 	level := resolve.CheckSopsFile
 	if o.ManifestOnly {
 		level = resolve.CheckManifest
 	}
 	faults := append(split(resolve.Check(all, level)), split(checkEntries(m, o))...)
+	if !o.ManifestOnly {
+		for _, w := range resolve.Warnings(all) {
+			o.Warn(w)
+		}
+	}
 	if len(o.Hosts) > 0 {
 		faults = append(faults, split(resolve.CheckRecipients(all, o.Hosts))...)
 	}

@@ -72,7 +72,14 @@ func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 
 // check finds what can be found wrong without keys, and on another machine.
 func (in Installer) check(m *manifest.Manifest, level resolve.Level) error {
-	err := resolve.Check(request(m, in.Env.Getenv), level)
+	req := request(m, in.Env.Getenv)
+	req.Files = new(resolve.Files)
+	err := resolve.Check(req, level)
+	if level == resolve.CheckSopsFile {
+		for _, w := range resolve.Warnings(req) {
+			cli.Warn(in.Env, Program, "%s", w)
+		}
+	}
 	anybodys := func(string) string { return "/run/user/1000" }
 	if err := expandRuntimeDir(m, anybodys); err != nil {
 		return err

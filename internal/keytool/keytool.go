@@ -130,17 +130,29 @@ func readAll(r io.Reader) ([]byte, error) {
 }
 
 // Write writes the result. A file is made for it with mode 0600; one that exists stays as it is and is an error. After an
-// error there is no file.
+// error there is no file. What is no file (a device, a pipe, a terminal) is written to.
 func (c *Conversion) Write(e cli.Env, data []byte) error {
-	if c.Out == "-" {
+	if c.Out == "-" || c.Out == "/dev/stdout" {
 		if _, err := e.Stdout.Write(data); err != nil {
 			return fmt.Errorf("write standard output: %w", err)
 		}
 		return nil
+	}
+	if info, err := os.Stat(c.Out); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return writeTo(c.Out, data)
 	}
 	err := atomicfile.WriteNew(c.Out, data, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return cli.WithHint(err, "files are never overwritten: move it away or give another name with -o")
 	}
 	return err
+}
+
+func writeTo(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }

@@ -96,11 +96,13 @@ func list(file, text string) ([]Key, error) {
 	return found, nil
 }
 
-// SSH is the key of a public SSH key. Where it can be converted to an age recipient, that is what sops is told.
+// SSH is the key of a public SSH key. Sops is told its age recipient, where it has one, else the key itself, or its OpenPGP
+// fingerprint where age refuses it.
 func SSH(public sshkey.Public) Key {
-	k := Key{public.String(), public.Recipients(), "--age", public.AgeRecipient()}
-	if k.add == "" {
-		k.add = k.text
+	names := public.Recipients()
+	k := Key{public.String(), names, "--age", names[0]}
+	if fingerprint().MatchString(k.add) {
+		k.flag = "--pgp"
 	}
 	return k
 }

@@ -84,3 +84,20 @@ func TestParse_faults(t *testing.T) {
 		}
 	}
 }
+
+// age refuses RSA keys of less than 2048 bits, so that sops is told their OpenPGP fingerprint.
+func TestSSH_smallRSA(t *testing.T) {
+	t.Parallel()
+	const key = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQD4m7wb0Drk/N452G8Giuxe7OmwP6ati8YtKPzooBspyARfc98VFG9N39npwue9XdYKxGD7AqAnRSPNT4/rzaqz+xg8M2aEM9JhNpl+gj8+fOBsCfv1nOT0cB27Us9gm7zdtsV0LdYylixbCDqHbXVDJ1u1ypCG7/sqZuunJQPHFw=="
+	const fingerprint = "E851D17643E228C34CD92EA7F3CC948C63069A8E"
+	k, err := recipient.Parse(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flag, value := k.Flag(); flag != "--pgp" || value != fingerprint {
+		t.Errorf("%s %s", flag, value)
+	}
+	if !k.Among([]sopsfile.Recipient{{Type: "pgp", ID: fingerprint}}) {
+		t.Error("not among its own")
+	}
+}

@@ -51,6 +51,20 @@ func Check(req Request, level Level) error {
 	return all.err()
 }
 
+// Warnings says, without any key, which secrets are perhaps not what their author wrote.
+func Warnings(req Request) []string {
+	var all []string
+	sealed, _ := seal(req)
+	for _, s := range req.Secrets {
+		if f := sealed[placeOf(s)]; f != nil {
+			if text := f.Warning(s.Key); text != "" {
+				all = append(all, fmt.Sprintf("secret %q: %s: %s", s.Name, s.SopsFile, text))
+			}
+		}
+	}
+	return all
+}
+
 // checkRemote looks for files that only keys outside a host open, where this program cannot ask for those.
 func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 	err := remotekey.Available()

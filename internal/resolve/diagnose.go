@@ -146,7 +146,11 @@ func outcomeText(a sopsfile.Attempt) string {
 func identityText(id keyring.Identity) string {
 	text := fmt.Sprintf("%s: %s key", id.Source, id.Type)
 	if len(id.Recipients) > 0 {
-		text += " of " + strings.Join(id.Recipients, ", ")
+		var names []string
+		for _, recipient := range id.Recipients {
+			names = append(names, sopsfile.Short(recipient))
+		}
+		text += " of " + strings.Join(names, ", ")
 	}
 	return text
 }
@@ -159,8 +163,12 @@ func (f *file) advice(ring *keyring.Ring) []string {
 	name := sourceName(f.path)
 	for _, id := range ring.Identities() {
 		for _, recipient := range id.Recipients {
-			return []string{fmt.Sprintf("to let this host decrypt it, add %q to the %s recipients of %s "+
-				"in .sops.yaml and run: sops updatekeys %s", recipient, recipientType(recipient), name, name)}
+			what := fmt.Sprintf("%q", recipient)
+			if short := sopsfile.Short(recipient); short != recipient {
+				what = fmt.Sprintf("the public key of %s (%s)", id.Source, short)
+			}
+			return []string{fmt.Sprintf("to let this host decrypt it, add %s to the %s recipients of %s "+
+				"in .sops.yaml and run: sops updatekeys %s", what, recipientType(recipient), name, name)}
 		}
 	}
 	if !ring.Empty() {

@@ -286,7 +286,7 @@ func notes(ring *keyring.Ring) []string {
 	var all []string
 	for _, id := range ring.Identities() {
 		for _, r := range id.Recipients {
-			all = append(all, fmt.Sprintf("%s is the %s key of %s", id.Source, id.Type, r))
+			all = append(all, fmt.Sprintf("%s is the %s key of %s", id.Source, id.Type, sopsfile.Short(r)))
 		}
 		if len(id.Recipients) == 0 {
 			all = append(all, fmt.Sprintf("%s has a key: %s", id.Source, id.Type))

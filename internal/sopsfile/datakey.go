@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/getsops/sops/v3/age"
+	"github.com/getsops/sops/v3/pgp"
 	"github.com/getsops/sops/v3/shamir"
 
 	"github.com/sops-initrd/sops-initrd/internal/keyring"
@@ -62,15 +64,29 @@ func (e *NoKeyError) Error() string {
 	return text + " (encrypted for " + strings.Join(needs, ", ") + ")"
 }
 
-// Name is the recipient in words.
+// Name is the recipient in words, no longer than a line.
 func (r Recipient) Name() string {
 	switch r.Type {
-	case "age":
-		return r.ID
-	case "pgp":
+	case age.KeyTypeIdentifier:
+		return Short(r.ID)
+	case pgp.KeyTypeIdentifier:
 		return "PGP " + r.ID
 	}
-	return r.Type + " " + r.ID
+	return r.Type + " " + Short(r.ID)
+}
+
+// Short shortens a recipient that is longer than a line to its kind, its beginning and its end: a post-quantum one has 2000
+// characters, an RSA key 400.
+func Short(id string) string {
+	const most, begin, end = 120, 24, 12
+	if len(id) <= most {
+		return id
+	}
+	short := strings.ToValidUTF8(id[:begin]+"…"+id[len(id)-end:], "?")
+	if strings.HasPrefix(id, "age1pq1") {
+		short += " (post-quantum)"
+	}
+	return short
 }
 
 // search is the way to a data key.
@@ -150,7 +166,7 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring) ([]byte, []Attem
 // fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
 // left alone, and ends with the process.
 func fromService(ctx context.Context, ring *keyring.Ring, r Recipient) ([]byte, error) {
-	return keyring.Ask(ctx, ring, r.Name(), func() (part []byte, err error) {
+	return keyring.Ask(ctx, ring, r.Type+" "+r.ID, func() (part []byte, err error) {
 		err = guard(func() error {
 			part, err = remotekey.Decrypt(ctx, r.key)
 			if err != nil && !errors.Is(err, remotekey.ErrHandOver) {

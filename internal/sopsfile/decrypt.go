@@ -42,7 +42,7 @@ func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring) (*Plain, []Attem
 	stored, err := decryptMAC(tree.Metadata, key)
 	switch {
 	case err != nil:
-		return nil, attempts, errors.New("its message authentication code was changed, or is missing")
+		return nil, attempts, errors.New("its message authentication code, or lastmodified in the sops metadata, was changed")
 	case subtle.ConstantTimeCompare([]byte(stored), []byte(computed)) != 1:
 		return nil, attempts, errors.New("its message authentication code does not fit: values were added, removed or changed without sops")
 	}
@@ -89,6 +89,9 @@ func (c *checkedCipher) explain(err error) error {
 // fault says what is wrong with the value at a path, which sops writes as "a:b:".
 func fault(ciphertext, path string) error {
 	key := strings.ReplaceAll(strings.TrimSuffix(path, ":"), ":", "/")
+	if strings.HasPrefix(ciphertext, "ENC[") && strings.HasSuffix(ciphertext, "\r") {
+		return fmt.Errorf("key %q: its line ends with CR LF (dos2unix mends that)", key)
+	}
 	if !strings.HasPrefix(ciphertext, "ENC[") {
 		return fmt.Errorf("key %q: the value is not encrypted, but should be", key)
 	}

@@ -3,9 +3,6 @@ package sopsfile
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
-	"time"
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/age"
@@ -56,11 +53,7 @@ func Parse(path string, data []byte, format manifest.Format) (*File, error) {
 		f.tree.FilePath = path
 		return f, nil
 	}
-	if errors.Is(err, sops.MetadataNotFound) {
-		err = errors.New("not encrypted with sops: there are no sops metadata in it")
-	} else {
-		err = unreadable(format, err)
-	}
+	err = f.explain(data, err)
 	for _, other := range manifest.Formats() {
 		if other != format && works(data, other) {
 			return nil, fmt.Errorf("%w; its format is %q, not %q", err, other, format)
@@ -82,12 +75,12 @@ func works(data []byte, format manifest.Format) bool {
 func load(data []byte, format manifest.Format) (*File, error) {
 	f := &File{format: format, traits: formats[format]}
 	if f.traits.store == nil {
-		return nil, fmt.Errorf("unknown format %q", format)
+		return f, cause(fmt.Sprintf("unknown format %q", format))
 	}
 	f.store = f.traits.store(config.NewStoresConfig())
 	if f.bound != nil {
 		if err := f.bound(data); err != nil {
-			return nil, err
+			return f, err
 		}
 	}
 	err := guard(func() (err error) {
@@ -95,6 +88,9 @@ func load(data []byte, format manifest.Format) (*File, error) {
 			f.tree, err = loadYAML(data, f.store)
 		} else {
 			f.tree, err = f.store.LoadEncryptedFile(data)
+		}
+		if err == nil && f.tree.Metadata.MessageAuthenticationCode == "" {
+			err = cause("the sops metadata have no message authentication code (mac): it was cut off, or changed without sops")
 		}
 		if err == nil {
 			f.recipients = recipients(f.tree.Metadata)
@@ -115,25 +111,6 @@ func guard(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// unreadable says that a file is not of its format. The errors of the parsers quote the lines they stumble over, which may be
-// plaintext, so that only the number of the line is kept.
-func unreadable(format manifest.Format, err error) error {
-	if limit := limitError(""); errors.As(err, &limit) {
-		return err
-	}
-	if strings.Contains(err.Error(), "exceeded max depth") { // of the YAML parser, which has no type for it
-		return limitError(fmt.Sprintf("nested deeper than %d levels", maxDepth))
-	}
-	var badTime *time.ParseError
-	if errors.As(err, &badTime) {
-		return errors.New("the sops metadata are malformed: a time cannot be read")
-	}
-	if line := regexp.MustCompile(`yaml: line (\d+):`).FindStringSubmatch(err.Error()); line != nil {
-		return fmt.Errorf("not %s: line %s cannot be read", format.Title(), line[1])
-	}
-	return fmt.Errorf("not %s, or its sops metadata are malformed", format.Title())
 }
 
 // Recipients are those for whom the file is encrypted, in the order of the file.

@@ -22,11 +22,6 @@ const (
 	maxFlatMetadata = 10_000
 )
 
-// limitError says which bound a file exceeds.
-type limitError string
-
-func (e limitError) Error() string { return string(e) }
-
 // boundJSON looks at the nesting of objects and arrays. What is no JSON is left to the parser.
 func boundJSON(data []byte) error {
 	depth := 0
@@ -40,7 +35,7 @@ func boundJSON(data []byte) error {
 			i += 1 + end
 		case '{', '[':
 			if depth++; depth > maxDepth {
-				return limitError(fmt.Sprintf("nested deeper than %d levels", maxDepth))
+				return cause(fmt.Sprintf("nested deeper than %d levels", maxDepth))
 			}
 		case '}', ']':
 			depth--
@@ -71,11 +66,11 @@ func boundFlat(data []byte) error {
 	for line := range bytes.Lines(data) {
 		name, _, _ := bytes.Cut(line, []byte("="))
 		if bytes.Count(name, []byte("__map_"))+bytes.Count(name, []byte("__list_")) > maxDepth {
-			return limitError(fmt.Sprintf("nested deeper than %d levels", maxDepth))
+			return cause(fmt.Sprintf("nested deeper than %d levels", maxDepth))
 		}
 		if bytes.HasPrefix(name, []byte("sops_")) {
 			if metadata++; metadata > maxFlatMetadata {
-				return limitError(fmt.Sprintf("more than %d lines of sops metadata", maxFlatMetadata))
+				return cause(fmt.Sprintf("more than %d lines of sops metadata", maxFlatMetadata))
 			}
 		}
 	}
@@ -87,7 +82,7 @@ func boundFlat(data []byte) error {
 func boundAliases(document *yaml.Node) error {
 	c := counter{anchors: make(map[*yaml.Node]int)}
 	if c.count(document)-c.plain > maxAliased {
-		return limitError(fmt.Sprintf("its aliases stand for more than %d values", maxAliased))
+		return cause(fmt.Sprintf("its aliases stand for more than %d values", maxAliased))
 	}
 	return nil
 }

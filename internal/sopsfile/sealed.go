@@ -1,6 +1,7 @@
 package sopsfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ func (f *File) Seal() (*Sealed, error) {
 	return &Sealed{f, tree.Branches, make(index)}, nil
 }
 
+// cipherBegin is what every encrypted value begins with.
+const cipherBegin = "ENC[AES256_GCM,data:"
+
 // markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's decision alone. The mark is the
 // type, bytes, which no reader of a format makes.
 type markingCipher struct{}
@@ -46,7 +50,7 @@ func (markingCipher) Decrypt(ciphertext string, _ []byte, _ string) (any, error)
 	switch {
 	case ciphertext == "": // sops does not encrypt the empty string
 		return "", nil
-	case !strings.HasPrefix(ciphertext, "ENC[AES256_GCM,data:"):
+	case !strings.HasPrefix(ciphertext, cipherBegin):
 		return nil, errors.New("not encrypted")
 	case strings.Contains(ciphertext, ",type:comment]"):
 		return sops.Comment{Value: ciphertext}, nil
@@ -65,8 +69,45 @@ func (s *Sealed) Has(key string) error {
 		}
 		return nil
 	}
-	_, _, err := s.index.find(s.branches, key)
+	_, v, err := s.index.find(s.branches, key)
+	if err == nil && v == nil {
+		err = errNull(key)
+	}
 	return err
+}
+
+// Warning says that the value of a key is no text, and so perhaps not what its author wrote: YAML reads 012345 as 5349, and
+// 1.10 as 1.1, before sops encrypts it. It is empty for all others.
+func (s *Sealed) Warning(key string) string {
+	_, v, err := s.index.find(s.branches, key)
+	if err != nil || key == "" {
+		return ""
+	}
+	what := ""
+	switch v := v.(type) {
+	case []byte:
+		what = map[string]string{"int": "a number", "float": "a number", "bool": "a boolean", "time": "a time"}[cipherType(v)]
+	case int, float64:
+		what = "a number"
+	case bool:
+		what = "a boolean"
+	case time.Time:
+		what = "a time"
+	}
+	if what == "" {
+		return ""
+	}
+	return fmt.Sprintf("key %q is %s, no text: 012345 became 5349, 1.10 became 1.1, True became true when it was encrypted; "+
+		"if it was written in such a way, put quotes around it and encrypt the file again", key, what)
+}
+
+// cipherType is the type that an encrypted value says it has.
+func cipherType(ciphertext []byte) string {
+	at := bytes.LastIndex(ciphertext, []byte(",type:"))
+	if at < 0 {
+		return ""
+	}
+	return string(bytes.TrimSuffix(ciphertext[at+len(",type:"):], []byte("]")))
 }
 
 // Write writes what decides the value of a key to w, in a form in which different inputs never look alike: the value as it

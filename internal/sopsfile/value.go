@@ -18,6 +18,9 @@ func (p *Plain) Value(key string) ([]byte, error) {
 		return p.whole()
 	}
 	path, v, err := p.index.find(p.branches, key)
+	if err == nil && v == nil {
+		err = errNull(key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +34,9 @@ func (p *Plain) Value(key string) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// errNull says that a key was left empty, which is no secret: it would become a file with the word null.
+func errNull(key string) error { return fmt.Errorf("key %q has no value (null)", key) }
 
 func (p *Plain) whole() ([]byte, error) {
 	var out []byte

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/stores"
@@ -16,6 +17,10 @@ import (
 // whatever else stands in a file is left to sops.
 func loadYAML(data []byte, store sops.Store) (sops.Tree, error) {
 	documents, err := parseYAML(data)
+	if quoted := quoteMetadata(documents, data); quoted != nil {
+		data = quoted
+		documents, err = parseYAML(data)
+	}
 	if branch, ok := plainYAML(documents); ok && err == nil {
 		branches, metadata, err := stores.ExtractMetadata(sops.TreeBranches{branch}, stores.MetadataOpts{Flatten: stores.MetadataFlattenNone})
 		return sops.Tree{Branches: branches, Metadata: metadata}, err
@@ -64,6 +69,7 @@ const (
 	floatTag   = "!!float"
 	booleanTag = "!!bool"
 	nullTag    = "!!null"
+	timeTag    = "!!timestamp"
 )
 
 // plainValue makes what sops's store makes of a node.
@@ -112,4 +118,46 @@ func plainMap(n *yaml.Node) (any, bool) {
 		branch = append(branch, sops.TreeItem{Key: key.Value, Value: value})
 	}
 	return branch, true
+}
+
+// quoteMetadata puts quotes around times and numbers in the metadata that stand there without, as some formatters leave them.
+// Sops up to 3.12 reads them, later ones want texts. It is nil where there is nothing to do.
+func quoteMetadata(documents []*yaml.Node, data []byte) []byte {
+	var bare []*yaml.Node
+	for _, d := range documents[:min(1, len(documents))] {
+		for _, root := range d.Content {
+			for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+				if root.Content[i].Value == "sops" {
+					bare = bareTexts(root.Content[i+1], bare)
+				}
+			}
+		}
+	}
+	if len(bare) == 0 {
+		return nil
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for i := len(bare) - 1; i >= 0; i-- { // from the end, so that columns stay right
+		n := bare[i]
+		line, value := lines[n.Line-1], []byte(n.Value)
+		if at := n.Column - 1; at <= len(line) && bytes.HasPrefix(line[at:], value) {
+			lines[n.Line-1] = slices.Concat(line[:at], []byte("'"), value, []byte("'"), line[at+len(value):])
+		}
+	}
+	return bytes.Join(lines, nil)
+}
+
+// bareTexts finds what sops reads as texts and YAML as something else, in the order of the file.
+func bareTexts(n *yaml.Node, found []*yaml.Node) []*yaml.Node {
+	for i, child := range n.Content {
+		// These two fields are a number and a boolean for sops, too.
+		if n.Kind == yaml.MappingNode && (i%2 == 0 || n.Content[i-1].Value == "shamir_threshold" || n.Content[i-1].Value == "mac_only_encrypted") {
+			continue
+		}
+		found = bareTexts(child, found)
+	}
+	if n.Kind == yaml.ScalarNode && n.Style == 0 && (n.Tag == timeTag || n.Tag == integerTag || n.Tag == floatTag) {
+		found = append(found, n)
+	}
+	return found
 }

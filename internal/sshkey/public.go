@@ -93,11 +93,18 @@ func (p Public) PGPFingerprint() string {
 	return ""
 }
 
+// minAgeRSABits is what an RSA key needs at least to be an age recipient (filippo.io/age/agessh). OpenPGP takes smaller ones.
+const minAgeRSABits = 2048
+
 // Recipients are all the names under which a sops file can be encrypted for the key: age recipients first, then the OpenPGP
 // fingerprint.
 func (p Public) Recipients() []string {
+	raw := p.String()
+	if key, ok := p.crypto().(*rsa.PublicKey); ok && key.N.BitLen() < minAgeRSABits {
+		raw = ""
+	}
 	var all []string
-	for _, r := range []string{p.AgeRecipient(), p.String(), p.PGPFingerprint()} {
+	for _, r := range []string{p.AgeRecipient(), raw, p.PGPFingerprint()} {
 		if r != "" {
 			all = append(all, r)
 		}
