@@ -4,7 +4,7 @@
 SHELL := $(or $(shell command -v bash 2>/dev/null),$(error bash is not installed))
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit race fuzz vm vm-all lint cross slim check-slim check-nix
+.PHONY: help build demo test unit race fuzz vm vm-all lint workflows reproducible cross slim check-slim check-nix
 .PHONY: bench bench-compare cover clean clean-cache
 
 # Go as scripts/setup brought it, where the machine has none that is new enough; the same toolchain
@@ -20,6 +20,7 @@ endif
 
 FUZZTIME ?= 5s
 GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
 DEADCODE := golang.org/x/tools/cmd/deadcode@v0.47.0
 runner = go build -o build/runner ./internal/test/runner && exec build/runner
 shipped := ./cmd/... ./initrd/... ./internal/...
@@ -83,6 +84,18 @@ cross: ## what other processors compile: arm64, 32 bits (with tests)
 	@scripts/setup build
 	GOARCH=arm64 scripts/slim test -exec true $(shipped)
 	GOARCH=386 go test -short $(core)
+
+workflows: ## the files of hosted CI
+	@scripts/setup build
+	go run $(ACTIONLINT)
+
+reproducible: ## two builds, at two places and with two caches, have equal bytes
+	@scripts/setup build
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	  for n in 1 2; do mkdir "$$dir/$$n"; git archive HEAD | tar -x -C "$$dir/$$n"; done; \
+	  build() { (cd "$$dir/$$1" && go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../out-$$1/ ./cmd/...); }; \
+	  build 1; GOCACHE=$$dir/cache build 2; \
+	  diff -r "$$dir/out-1" "$$dir/out-2" && echo "reproducible: $$(ls "$$dir/out-1" | wc -l) programs"
 
 slim: ## the small programs, and the full ones that they hand over to, into build/slim
 	@scripts/setup build
