@@ -88,7 +88,7 @@ func Install(ctx context.Context, o Options) (err error) {
 		runs = append(runs, &one)
 	}
 	if err := r.writePending(before); err != nil {
-		return cli.WithHint(err, untouched)
+		o.Hook.Warn(err.Error(), "if this run is interrupted, the next cannot complete it")
 	}
 	failed := r.runInstaller(ctx)
 	if ctx.Err() != nil {

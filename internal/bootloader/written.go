@@ -13,6 +13,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 )
 
 // stamps tell whether the files of a menu were written: by name, what a file was.
@@ -99,7 +100,7 @@ func (r *run) readPending() pending {
 }
 
 func (r *run) writePending(p pending) error {
-	if err := os.MkdirAll(r.Hook.State, 0o700); err != nil {
+	if err := record.In(r.Hook.State).Make(); err != nil {
 		return err
 	}
 	data, err := json.Marshal(p)

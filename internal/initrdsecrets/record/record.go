@@ -59,10 +59,7 @@ func (s *Store) Add(sum Sum, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("make the store of records: %w", err)
-	}
-	if err := s.trusted(); err != nil {
+	if err := s.Make(); err != nil {
 		return err
 	}
 	name := filepath.Join(s.dir, n.fileName())
@@ -74,6 +71,23 @@ func (s *Store) Add(sum Sum, dir string) error {
 		return err
 	}
 	return write(name, append(data, '\n'))
+}
+
+// Make makes the store, unless it is there, and makes sure that nobody else can have written to it.
+// Installers of boot loaders run us with umasks that would lock out everybody but root.
+func (s *Store) Make() error {
+	const all = 0o700
+	err := os.MkdirAll(s.dir, all)
+	if err == nil {
+		err = s.trusted()
+	}
+	if info, stat := os.Lstat(s.dir); err == nil && stat == nil && info.Mode().Perm()&all != all {
+		err = os.Chmod(s.dir, all)
+	}
+	if err != nil {
+		return fmt.Errorf("make the store of records: %w", err)
+	}
+	return nil
 }
 
 // Has says whether this host noted that it installed the segment with this sum in the directory dir. Records that others

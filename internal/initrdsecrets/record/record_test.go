@@ -182,3 +182,18 @@ func list(t *testing.T, dir string) []string {
 	}
 	return names
 }
+
+// A store that was made under the umask of an installer can be entered by others than root as well.
+func TestAdd_storeUnderAnyUmask(t *testing.T) {
+	t.Parallel()
+	store := filepath.Join(t.TempDir(), "store")
+	if err := os.Mkdir(store, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := In(store).Add(Sum{1}, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(store); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v; want mode 0700", info.Mode(), err)
+	}
+}

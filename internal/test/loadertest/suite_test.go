@@ -127,10 +127,13 @@ func play(t *testing.T, name string, a func() Appender) {
 					t.Fatal(err)
 				}
 				row.Cells[i] = cell
+				if cell == errSkipped.Error() {
+					t.Skip("needs root, for a boot directory with little room")
+				}
 				if name == "sops-initrd" && !acceptable(c.Name, l, cell) {
 					t.Errorf("%q must not be, whatever is documented", cell)
 				}
-				if *update || cell == errSkipped.Error() {
+				if *update {
 					return
 				}
 				if n >= len(documented) || documented[n].Scenario != c.Name || documented[n].Cells[i] != cell {
