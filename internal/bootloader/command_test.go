@@ -42,6 +42,15 @@ func waitFor(t *testing.T, file string) {
 	t.Errorf("%s did not appear", file)
 }
 
+// over lets children that are still there write.
+func over(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "over"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+}
+
 // machine is a boot directory and a system with an appender that runs this script.
 func machine(t *testing.T, appender string) (dir string, o Options) {
 	t.Helper()
@@ -86,8 +95,8 @@ func entry(t *testing.T, dir string) string {
 func TestInstall_signal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, installer, appender string }{
-		{"in the installer", installs + "trap 'touch cleaned; exit 1' TERM\n(sleep 1; touch late) &\ntouch started; wait", "echo secret >> \"$1\""},
-		{"in the appender", installs, "cd \"$(dirname \"$0\")/../..\"\n[ -e again ] && { echo secret >> \"$1\"; exit; }\ntrap 'touch cleaned; exit 1' TERM\n(sleep 1; touch late) &\ntouch started; wait"},
+		{"in the installer", installs + "trap 'touch cleaned; exit 1' TERM\n(while [ ! -e over ]; do sleep 0.02; done; touch late) &\ntouch started; wait", "echo secret >> \"$1\""},
+		{"in the appender", installs, "cd \"$(dirname \"$0\")/../..\"\n[ -e again ] && { echo secret >> \"$1\"; exit; }\ntrap 'touch cleaned; exit 1' TERM\n(while [ ! -e over ]; do sleep 0.02; done; touch late) &\ntouch started; wait"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -102,7 +111,7 @@ func TestInstall_signal(t *testing.T) {
 			if err := Install(ctx, o); !errors.Is(err, stop) {
 				t.Fatalf("%v, want that it was told to stop", err)
 			}
-			time.Sleep(1200 * time.Millisecond)
+			over(t, dir)
 			if _, err := os.Stat(filepath.Join(dir, "late")); err == nil {
 				t.Error("a child went on writing")
 			}
@@ -134,21 +143,17 @@ func TestInstall_signal(t *testing.T) {
 func TestStart_stubborn(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file := script(t, dir, "x", `cd "$(dirname "$0")"; trap '' TERM; (trap '' TERM; sleep 2; touch late) & touch started; wait`)
+	file := script(t, dir, "x", `cd "$(dirname "$0")"; trap '' TERM; (trap '' TERM; while [ ! -e over ]; do sleep 0.02; done; touch late) & touch started; wait`)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		waitFor(t, filepath.Join(dir, "started"))
 		cancel()
 	}()
 	r := &run{temp: dir, grace: 300 * time.Millisecond}
-	begun := time.Now()
 	if err := r.start(ctx, exec.Command(file)); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if d := time.Since(begun); d > 1900*time.Millisecond {
-		t.Errorf("took %v", d)
-	}
-	time.Sleep(2200 * time.Millisecond)
+	over(t, dir)
 	if _, err := os.Stat(filepath.Join(dir, "late")); err == nil {
 		t.Error("a child was not killed")
 	}

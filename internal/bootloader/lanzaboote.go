@@ -28,6 +28,31 @@ func lanzaboote() loader {
 	}
 }
 
+// unified takes a unified kernel image that an entry names: the system, unless the entry has parameters
+// of its own, and the initrd inside.
+func (p *parser) unified(name string) {
+	file := p.menu.host(p.file, name)
+	rel, ok := p.menu.dir.below(file)
+	if !ok {
+		return
+	}
+	f, err := p.menu.dir.open(rel)
+	if err != nil {
+		p.menu.Odd = append(p.menu.Odd, Odd{p.menu.dir.host(p.file), err})
+		return
+	}
+	entries, err := readImage(p.menu, rel, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		p.menu.Odd = append(p.menu.Odd, Odd{file, err})
+	}
+	for _, e := range entries {
+		p.current.Initrds, p.current.Embedded = append(p.current.Initrds, e.Initrds...), e.Embedded
+		if p.current.Toplevel == "" {
+			p.current.Toplevel = e.Toplevel
+		}
+	}
+}
+
 func readImage(m *Menu, file string, r *os.File) ([]Entry, error) {
 	f, err := pe.NewFile(r)
 	if err != nil {

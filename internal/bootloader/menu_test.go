@@ -160,6 +160,10 @@ func TestRead(t *testing.T) {
 		{SystemdBoot, map[string]string{"loader/entries/nixos-generation-7.conf": blsEntry, "loader/entries/other.conf": foreignEntry}, []seen{
 			{"NixOS Generation 7 NixOS 26.05, built on 2026-11-01", "/nix/store/ccc-nixos-system-host-26.05", []string{"EFI/nixos/bbb-initrd-linux-6.12-initrd.efi"}},
 		}},
+		{SystemdBoot, map[string]string{
+			"loader/entries/nixos-7.conf": "title NixOS\nuki /EFI/nixos/seven.efi\n", "loader/entries/none.conf": "title Gone\nuki /EFI/nixos/none.efi\n",
+			"EFI/nixos/seven.efi": image(t, map[string]string{".cmdline": "init=/nix/store/ccc-nixos-system/init", ".initrd": "the initrd itself"}),
+		}, []seen{{"NixOS", "/nix/store/ccc-nixos-system", []string{"EFI/nixos/seven.efi"}}}},
 		{GRUB, map[string]string{"grub/grub.cfg": grubConfig, "kernels/bbb-initrd": ""}, []seen{
 			{"NixOS", "/nix/store/ccc-nixos-system", []string{"kernels/bbb-initrd", "kernels/ccc-nixos-system-secrets"}},
 			{"NixOS - Configuration 6 (2026-10-01 - 26.05)", "/nix/store/ddd-nixos-system", []string{"kernels/bbb-initrd"}},

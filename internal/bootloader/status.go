@@ -74,12 +74,13 @@ func (e EntryStatus) Repair() string {
 type OddFile struct {
 	File    string `json:"file"`
 	Problem string `json:"problem"`
-	// nothing says that no loader could boot it.
+	// nothing says that no loader could boot it, or that nothing of ours can be in it.
 	nothing bool
 }
 
 func oddFile(name string, err error) OddFile {
-	return OddFile{name, err.Error(), errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoRegular)}
+	nothing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoRegular) || errors.Is(err, errFetched)
+	return OddFile{name, err.Error(), nothing}
 }
 
 // Status is what is installed.

@@ -1,6 +1,11 @@
 package bootloader
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
+
+var errFetched = errors.New("its image is fetched at boot, so what is in it cannot be known")
 
 // systemdBoot is systemd-boot, and every other loader with entries of the Boot Loader
 // Specification.
@@ -18,6 +23,10 @@ func systemdBoot() loader {
 				p.current.Title = strings.TrimSpace(p.current.Title + " " + rest)
 			case "options":
 				p.options(rest)
+			case "uki":
+				p.unified(rest)
+			case "uki-url":
+				p.menu.Odd = append(p.menu.Odd, Odd{p.menu.dir.host(p.file), errFetched})
 			case "initrd": // microcode, for example, has a line of its own before the last
 				p.current.line = unchangeable
 				list := names(rest)
