@@ -53,8 +53,8 @@ func TestTrusted(t *testing.T) {
 		{"sticky directory, as the Nix store is", func(store, _ string) error { return os.Chmod(store, 0o775|fs.ModeSticky) }, true},
 		{"program of all", func(_, a string) error { return os.Chmod(a, 0o757) }, false},
 		{"directory of all", func(store, _ string) error { return os.Chmod(store, 0o777) }, false},
-		{"program of another user", func(_, a string) error { return os.Chown(a, 65534, -1) }, false},
-		{"directory of another user", func(_, a string) error { return os.Chown(filepath.Dir(a), 65534, -1) }, false},
+		{"program of another user", func(_, a string) error { return os.Chown(a, 65533, -1) }, false},
+		{"directory of another user", func(_, a string) error { return os.Chown(filepath.Dir(a), 65533, -1) }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
