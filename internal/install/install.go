@@ -61,7 +61,7 @@ func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, in.check(m, resolve.CheckSopsFile)
 	case CheckOff:
 	}
-	if err := expandRuntimeDir(m, in.Env.Getenv); err != nil {
+	if err := m.ExpandRuntimeDir(in.Env.Getenv); err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", o.Manifest, err)
 	}
 	if in.Env.Getenv("NIXOS_ACTION") == "dry-activate" {
@@ -81,7 +81,7 @@ func (in Installer) check(m *manifest.Manifest, level resolve.Level) error {
 		}
 	}
 	anybodys := func(string) string { return "/run/user/1000" }
-	if err := expandRuntimeDir(m, anybodys); err != nil {
+	if err := m.ExpandRuntimeDir(anybodys); err != nil {
 		return err
 	}
 	p := &plan{manifest: m, items: items(m)}

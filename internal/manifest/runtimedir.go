@@ -1,16 +1,14 @@
-package install
+package manifest
 
 import (
 	"errors"
 	"fmt"
 	"path"
 	"strings"
-
-	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
-// expandRuntimeDir replaces %r in the paths of a user's manifest by XDG_RUNTIME_DIR, and %% by %.
-func expandRuntimeDir(m *manifest.Manifest, getenv func(string) string) error {
+// ExpandRuntimeDir replaces %r in the paths of a user's manifest by XDG_RUNTIME_DIR, and %% by %.
+func (m *Manifest) ExpandRuntimeDir(getenv func(string) string) error {
 	if !m.UserMode {
 		return nil
 	}
