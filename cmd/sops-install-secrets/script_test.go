@@ -58,7 +58,7 @@ func needTools(t *testing.T, script string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range []string{"bash", "findmnt", "gpg", "setpriv", "ssh-keygen", "strace"} {
+	for _, tool := range []string{"bash", "findmnt", "gpg", "setpriv", "ssh-keygen", "strace", "unshare"} {
 		if strings.Contains(string(text), "exec "+tool+" ") {
 			scripttest.Need(t, tool)
 		}
