@@ -264,7 +264,7 @@ func (s *suite) clean(ctx context.Context) error {
 	return errors.Join(err, os.RemoveAll(s.scratch))
 }
 
-func (s *suite) sayf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (s *suite) sayf(format string, args ...any) { fmt.Fprintf(os.Stdout, format+"\n", args...) }
 
 func seconds(since time.Time) int { return int(time.Since(since).Seconds()) }
 
