@@ -25,8 +25,8 @@ DEADCODE := golang.org/x/tools/cmd/deadcode@v0.47.0
 runner = go build -o build/runner ./internal/test/runner && exec build/runner
 shipped := ./cmd/... ./initrd/... ./internal/...
 # What parses bytes and sizes, and links none of sops's SDKs.
-core := ./initrd ./internal/atomicfile ./internal/bootmenu ./internal/manifest ./internal/pattern \
-  ./internal/record ./internal/sshkey
+core := ./initrd ./internal/atomicfile ./internal/generation ./internal/inputfile \
+  ./internal/initrdsecrets/record ./internal/manifest ./internal/pattern ./internal/sshkey
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
