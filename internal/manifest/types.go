@@ -14,7 +14,7 @@ type KeySources struct {
 	AgeSSHKeyPaths []string `json:"ageSshKeyPaths"`
 	// KeyTimeout is how many seconds one program that has a key (gpg, a plugin of age) or one key
 	// service is waited for; 0 means the default.
-	KeyTimeout int `json:"keyTimeout"`
+	KeyTimeout int64 `json:"keyTimeout"`
 }
 
 // Source says where a secret's value comes from.
