@@ -225,6 +225,7 @@ func (j *job) compareVouched(d *decision) error {
 }
 
 func (j *job) otherBase(equal int64) error {
+	j.hint = "move it away and run the boot loader's installer again, which makes it from the base"
 	return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, nor that base with something behind it: they differ at offset %d",
 		j.image, j.Base, equal)
 }

@@ -125,6 +125,28 @@ func (i *Image) Layout(ctx context.Context) (*Layout, error) {
 	return &Layout{Size: i.size, Parts: w.parts}, nil
 }
 
+// HasBase reports whether what stands before the segment is base, byte for byte; of an image without a
+// segment, whether all of it is. An enclosed image has no base.
+func (i *Image) HasBase(ctx context.Context, base *os.File) (bool, error) {
+	info, err := base.Stat()
+	if err != nil || i.enclosed {
+		return false, err
+	}
+	r, size := i.with(ctx), i.size
+	in, err := find(r, i.size)
+	switch {
+	case err == nil:
+		size = in.Base
+	case !errors.Is(err, ErrNoSegment):
+		return false, err
+	}
+	if size != info.Size() {
+		return false, nil
+	}
+	equal, err := commonPrefix(r, size, base, size)
+	return equal == size, err
+}
+
 func (i *Image) with(ctx context.Context) io.ReaderAt { return stoppable{ctx, i.r} }
 
 // stoppable is a reader that ends with a context: all that can take long reads an image, a piece

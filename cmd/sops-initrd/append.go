@@ -42,7 +42,7 @@ warning says so. What counts as installed by this host is recorded below --state
 				return err
 			}
 			if out.Action != initrd.Unchanged {
-				cli.Tell(e, program, sentence(out.Image, out, "was")+"\n")
+				cli.Tell(e, program, sentence(out.Image, out, false)+"\n")
 			}
 			return nil
 		},
@@ -74,9 +74,13 @@ func manifestFlag(c *cobra.Command, manifest *string) {
 	_ = c.MarkFlagFilename("manifest", "json")
 }
 
+func baseFlag(c *cobra.Command, base *string) {
+	c.Flags().StringVarP(base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
+}
+
 // applyFlags are the flags of append and plan.
 func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
-	c.Flags().StringVarP(&o.Base, "base", "b", "", "pristine `initrd` that IMAGE was made from")
+	baseFlag(c, &o.Base)
 	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then leave it without secrets)")
 	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
 	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for boot loaders that join initrds without padding (limine)")

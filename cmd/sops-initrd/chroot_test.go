@@ -122,7 +122,7 @@ func (h host) freshLoader(inside func(status int, args ...string) string) {
 	if out := loader(cli.Done, "--when-no-key", "skip"); !strings.Contains(out, "NOT PROVISIONED") {
 		h.Errorf("without a key, to be skipped: %s", out)
 	}
-	if out := inside(cli.Failed, "status"); !strings.Contains(out, "missing") {
+	if out := inside(cli.Failed, "status"); !strings.Contains(out, "NO SECRETS") {
 		h.Errorf("status: %s", out)
 	}
 	key := h.write("mnt/etc/ssh/key.txt", testIdentity+"\n")

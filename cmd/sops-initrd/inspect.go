@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -10,10 +10,15 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // inspectReport is what inspect prints with --json.
 type inspectReport struct {
+	Images []inspected `json:"images"`
+}
+
+type inspected struct {
 	Image    string `json:"image"`
 	Enclosed bool   `json:"enclosed"` // in a zstd frame, of which the layout shows the inside
 	*initrd.Layout
@@ -21,31 +26,43 @@ type inspectReport struct {
 
 func inspectCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
+	var r running
 	c := &cobra.Command{
-		Use:   "inspect IMAGE",
+		Use:   "inspect [IMAGE…]",
 		Short: "Show the parts of an image and the names of its secrets",
-		Long: `inspect walks the whole of IMAGE and shows its parts: compressed and plain archives, padding, damage, and the segment that
-append put there with the names, sizes, owners and modes of its entries. It never shows contents.`,
-		Example: `  sops-initrd inspect /boot/EFI/nixos/…-initrd.efi
+		Long: `inspect walks the whole of each IMAGE and shows its parts: compressed and plain archives, padding,
+damage, and the segment that append put there with the names, sizes, owners and modes of its entries.
+It never shows contents. Without IMAGE it looks at what the boot entries of the running system load.`,
+		Example: `  sops-initrd inspect
+  sops-initrd inspect /boot/EFI/nixos/…-initrd.efi
   sops-initrd inspect --json /boot/secrets.img`,
-		Args: operand("image"),
+		Args: operands("image"),
 		RunE: func(c *cobra.Command, args []string) error {
-			image, err := initrd.Open(args[0])
-			if err != nil {
-				return err
+			report := inspectReport{[]inspected{}}
+			err := r.each(c.Context(), args, func(name string) error {
+				image, err := initrdsecrets.OpenImage(name)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = image.Close() }() // only read from
+				layout, err := image.Layout(c.Context())
+				if err != nil {
+					return err
+				}
+				report.Images = append(report.Images, inspected{name, image.Enclosed(), layout})
+				return nil
+			})
+			if asJSON && len(report.Images) > 0 {
+				return errors.Join(err, printJSON(e.Stdout, report))
 			}
-			defer func() { _ = image.Close() }() // only read from
-			layout, err := image.Layout(c.Context())
-			if err != nil {
-				return err
+			for _, i := range report.Images {
+				err = errors.Join(err, printLayout(e.Stdout, i.Image, i.Enclosed, i.Layout))
 			}
-			if asJSON {
-				return printJSON(e.Stdout, inspectReport{args[0], image.Enclosed(), layout})
-			}
-			return printLayout(e.Stdout, args[0], image.Enclosed(), layout)
+			return err
 		},
 	}
 	jsonFlag(c, &asJSON)
+	r.flags(c, true)
 	return c
 }
 
@@ -87,10 +104,4 @@ func printTable(w io.Writer, rows []byte) error {
 		return err
 	}
 	return t.Flush()
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

@@ -15,9 +15,14 @@ import (
 
 // planReport is what plan prints with --json.
 type planReport struct {
+	Images []planned `json:"images"`
+}
+
+type planned struct {
 	Image string `json:"image"`
 	initrd.Result
 	Salvaged bool                        `json:"salvaged"`
+	Skipped  bool                        `json:"skipped"` // there is no key yet, and --when-no-key=skip
 	Entries  []initrdsecrets.EntryReport `json:"entries"`
 }
 
@@ -25,54 +30,109 @@ func planCommand(e cli.Env) *cobra.Command {
 	o := hookOptions(e)
 	var manifest string
 	var asJSON bool
+	var r running
 	c := &cobra.Command{
-		Use:   "plan --manifest MANIFEST [--base PRISTINE] IMAGE",
+		Use:   "plan [--manifest MANIFEST] [--base PRISTINE] [IMAGE…]",
 		Short: "Say what append would change, and write nothing",
-		Long: `plan makes all the decisions of append, decryption included, and says what would come of them: how IMAGE would change and
-which entries it would have. It writes nothing and prints no value. What would make append fail makes plan fail.`,
-		Example: `  sops-initrd plan --manifest manifest-initrd.json /boot/EFI/nixos/…-initrd.efi
-  sops-initrd plan --manifest manifest-initrd.json --json /boot/secrets.img`,
-		Args: operand("image"),
+		Long: `plan makes all the decisions of append, decryption included, and says what would come of them: how
+each IMAGE would change and which entries it would have. It writes nothing and prints no value. What
+would make append fail makes plan fail.
+
+Without MANIFEST, that of the running system is meant, and without IMAGE, what its boot entries load.`,
+		Example: `  sops-initrd plan
+  sops-initrd plan --manifest m.json /boot/EFI/nixos/…-initrd.efi
+  sops-initrd plan --manifest m.json --json /boot/secrets.img`,
+		Args: operands("image"),
 		RunE: func(c *cobra.Command, args []string) error {
-			out, err := initrdsecrets.Plan(c.Context(), manifest, args[0], *o)
-			if err != nil {
-				return err
+			options := *o
+			if manifest == "" {
+				var err error
+				if manifest, err = r.manifest(); err != nil {
+					return err
+				}
+				if options.Base == "" {
+					options.Base = r.base()
+				}
 			}
-			if asJSON {
-				return printJSON(e.Stdout, planReport{args[0], out.Result, out.Salvaged, out.Entries})
+			report := planReport{[]planned{}}
+			err := r.each(c.Context(), args, func(image string) error {
+				options := options
+				if i, err := initrd.Open(image); err == nil {
+					if i.Enclosed() && len(args) == 0 { // as limine loads it
+						options.Base, options.Enclose = "", true
+					}
+					if err := i.Close(); err != nil {
+						return err
+					}
+				}
+				out, err := initrdsecrets.Plan(c.Context(), manifest, image, options)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					report.Images = append(report.Images, planned{image, out.Result, out.Salvaged, out.Skipped, out.Entries})
+					return nil
+				}
+				return errors.Join(printLine(e.Stdout, sentence(image, out, true)), printEntries(e.Stdout, out.Entries))
+			})
+			if asJSON && len(report.Images) > 0 {
+				err = errors.Join(err, printJSON(e.Stdout, report))
 			}
-			return errors.Join(printLine(e.Stdout, sentence(args[0], out, "would be")), printEntries(e.Stdout, out.Entries))
+			return err
 		},
 	}
 	manifestFlag(c, &manifest)
 	applyFlags(c, o)
 	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
 	jsonFlag(c, &asJSON)
-	required(c, "manifest", "state")
+	r.flags(c, true)
+	required(c, "state")
 	return c
 }
 
-func jsonFlag(c *cobra.Command, asJSON *bool) {
-	c.Flags().BoolVar(asJSON, "json", false, "print the result as JSON")
-}
-
-// sentence says what happened to an image ("was"), or would ("would be").
-func sentence(image string, o *initrdsecrets.Report, was string) string {
-	text := fmt.Sprintf("%s: %s %s", image, was, o.Action)
-	if o.Action == initrd.Unchanged {
-		return image + ": unchanged"
+// sentence says what happened to an image, or would happen.
+func sentence(image string, o *initrdsecrets.Report, would bool) string {
+	secrets := count(len(o.Entries), "secret", "secrets")
+	verbs := map[initrd.Action][2]string{
+		initrd.Created:  {"add", "added"},
+		initrd.Appended: {"add", "added"},
+		initrd.Replaced: {"update", "updated"},
+		initrd.Repaired: {"repair", "repaired"},
+		initrd.Removed:  {"remove", "removed"},
 	}
+	verb, known := verbs[o.Action]
+	size := o.Length
 	if o.Action == initrd.Removed {
-		return text + fmt.Sprintf(": the manifest has no entries, %d bytes of secrets go", o.Cut)
+		secrets, size = "secrets", o.Cut
 	}
-	text += fmt.Sprintf(": %s, %d bytes of %d", count(len(o.Entries), "entry", "entries"), o.Length, o.Size)
+	text := fmt.Sprintf("%s: %s %s (%s)", image, secrets, verb[1], bytesText(size))
+	switch {
+	case !known:
+		return image + ": unchanged"
+	case would:
+		text = fmt.Sprintf("%s: would %s %s (%s)", image, verb[0], secrets, bytesText(size))
+	}
 	if o.InPlace {
 		text += ", in place"
 	}
 	if o.Salvaged {
-		text += ", from an earlier installation"
+		text += ", kept from an earlier installation"
 	}
 	return text
+}
+
+// bytesText writes a size for people.
+func bytesText(n int64) string {
+	const thousand = 1000
+	units := []string{"B", "kB", "MB", "GB"}
+	value, unit := float64(n), 0
+	for value >= thousand && unit < len(units)-1 {
+		value, unit = value/thousand, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
 }
 
 func printLine(w io.Writer, text string) error {

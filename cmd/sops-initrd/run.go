@@ -23,10 +23,13 @@ func run(e cli.Env) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	result := &written{Writer: e.Stdout}
+	e.Stdout = result
 	root := rootCommand(e)
 	root.SetContext(ctx)
 	root.SetArgs(e.Args)
-	err := root.Execute()
+	c, err := root.ExecuteC()
+	printFailure(c, result, err)
 	var installer *bootloader.ExitError
 	if errors.As(err, &installer) {
 		return installer.Status // it has said why

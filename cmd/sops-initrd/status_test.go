@@ -14,7 +14,7 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 )
 
-// schema is as much of JSON Schema as docs/reference/status.schema.json uses.
+// schema is as much of JSON Schema as the schemas of docs/reference use, without references.
 type schema struct {
 	Type                 string            `json:"type"`
 	Const                any               `json:"const"`
@@ -29,6 +29,7 @@ type schema struct {
 func (s schema) check(at string, v any) error {
 	kind := map[string]string{
 		"map[string]interface {}": "object", "[]interface {}": "array", "string": "string", "bool": "boolean",
+		"float64": "integer",
 	}[fmt.Sprintf("%T", v)]
 	switch {
 	case s.Type != "" && kind != s.Type:

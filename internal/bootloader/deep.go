@@ -1,7 +1,6 @@
 package bootloader
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,14 +43,7 @@ func beginsAs(ctx context.Context, pristine *os.File, image string, embedded boo
 	if err != nil || i.Enclosed() {
 		return false, err
 	}
-	if found, err := i.Segment(ctx); err == nil {
-		size = found.Base
-	}
-	info, err := pristine.Stat()
-	if err != nil || info.Size() != size {
-		return false, err
-	}
-	return equal(ctx, io.NewSectionReader(r, 0, size), io.NewSectionReader(pristine, 0, size))
+	return i.HasBase(ctx, pristine)
 }
 
 func openImage(image string, embedded bool) (io.ReaderAt, int64, io.Closer, error) {
@@ -67,27 +59,6 @@ func openImage(image string, embedded bool) (io.ReaderAt, int64, io.Closer, erro
 		return nil, 0, nil, errors.Join(err, f.Close())
 	}
 	return f, info.Size(), f, nil
-}
-
-func equal(ctx context.Context, a, b io.Reader) (bool, error) {
-	const chunk = 1 << 20
-	x, y := make([]byte, chunk), make([]byte, chunk)
-	for {
-		if err := context.Cause(ctx); err != nil {
-			return false, err
-		}
-		n, err := io.ReadFull(a, x)
-		m, other := io.ReadFull(b, y)
-		if n != m || !bytes.Equal(x[:n], y[:m]) {
-			return false, nil
-		}
-		if err != nil || other != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				err = nil
-			}
-			return err == nil, err
-		}
-	}
 }
 
 // Running has the system that runs, or is given, and the images that boot entries load for it.

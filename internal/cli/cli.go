@@ -104,6 +104,23 @@ func Report(e Env, program string, err error) int {
 	return Failed
 }
 
+// Fault is an error as programs read it.
+type Fault struct {
+	Error string   `json:"error"`
+	Hints []string `json:"hints"`
+}
+
+// Faults takes an error apart as [Report] prints it, without what ErrFailed stands for.
+func Faults(err error) []Fault {
+	faults := []Fault{}
+	for _, leaf := range leaves(err) {
+		if !errors.Is(leaf, ErrFailed) {
+			faults = append(faults, Fault{leaf.Error(), append([]string{}, hintsOf(leaf)...)})
+		}
+	}
+	return faults
+}
+
 // Warn prints a condition under which the run still does what was asked.
 func Warn(e Env, program, format string, args ...any) {
 	printLines(e, warningPriority, program+": warning: ", fmt.Sprintf(format, args...))

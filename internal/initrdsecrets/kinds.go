@@ -3,7 +3,11 @@ package initrdsecrets
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/inputfile"
@@ -19,9 +23,18 @@ const (
 
 // kindOf says which of our kinds of JSON a file is; "" for all others, images above all.
 func kindOf(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	var first [1]byte
+	_, err = f.Read(first[:])
+	if err = errors.Join(err, f.Close()); err != nil || first[0] != '{' {
+		return "", nil //nolint:nilerr // nothing to read, or an image, which may be large
+	}
 	const maxBytes = 64 << 20 // of a manifest or sops file
 	data, err := inputfile.Read(path, maxBytes)
-	if err != nil || len(data) == 0 || data[0] != '{' {
+	if err != nil {
 		return "", err
 	}
 	var fields struct{ Version, Entries, Secrets, Sops json.RawMessage }
@@ -44,7 +57,7 @@ func wrongKind(path, wanted string) error {
 	kind, err := kindOf(path)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	case kind == "" || kind == wanted:
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 )
@@ -19,30 +20,62 @@ const (
 	Unknown State = "unknown" // the segment has a version that this program does not know
 	Stale   State = "stale"   // the segment is whole, but was made of other inputs than the manifest has now
 	Surplus State = "surplus" // the segment is whole, but the manifest wants none
+	// OtherBase is the state of an image that is otherwise as it should be, but has another base than
+	// Options.Base.
+	OtherBase State = "other base"
 )
 
-// Fine says whether the image is as it should be: whole, or without a segment where the manifest wants none.
+// Fine says whether the image is as it should be: whole, or without a segment where the manifest wants
+// none.
 func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
 
-// Verify says what the image holds of ours, compared with the manifest if one is given. It needs no key: what was encrypted is
-// compared, and the files of this host that the manifest names. wanted says whether there should be a segment at all.
+// Verify says what the image holds of ours, compared with the manifest if one is given, and with
+// Options.Base. It needs no key: what was encrypted is compared, and the files of this host that the
+// manifest names. wanted says whether there should be a segment at all.
 func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool, err error) {
-	want, wanted, err := inputsOf(manifestPath, o)
+	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
 	}
-	i, err := initrd.Open(image)
+	i, err := OpenImage(image)
 	if err != nil {
 		return "", wanted, err
 	}
 	defer func() { _ = i.Close() }() // only read from
 	state, err = compare(ctx, i, want, wanted)
+	if err == nil && o.Base != "" && state.Fine(wanted) {
+		var same bool
+		if same, err = hasBase(ctx, i, o.Base); !same {
+			state = OtherBase
+		}
+	}
 	return state, wanted, err
+}
+
+func hasBase(ctx context.Context, i *initrd.Image, base string) (bool, error) {
+	f, err := os.Open(base)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	return i.HasBase(ctx, f)
+}
+
+// OpenImage opens an image. What is a manifest or a sops file is an error.
+func OpenImage(name string) (*initrd.Image, error) {
+	i, err := initrd.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := wrongKind(name, "an image"); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
 }
 
 // VerifyReader is Verify for an image that is part of another file.
 func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
-	want, wanted, err := inputsOf(manifestPath, o)
+	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
 	}
@@ -54,12 +87,13 @@ func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size 
 	return state, wanted, err
 }
 
-// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it wants a segment at all.
-func inputsOf(manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
+// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it
+// wants a segment at all.
+func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
 	if manifestPath == "" {
 		return nil, true, nil
 	}
-	j, err := read(context.Background(), manifestPath, o)
+	j, err := read(ctx, manifestPath, o)
 	if err != nil {
 		return nil, false, err
 	}

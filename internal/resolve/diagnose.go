@@ -30,20 +30,22 @@ type FileDiagnosis struct {
 	// Decrypted is whether it was decrypted and was found whole.
 	Decrypted bool `json:"decrypted"`
 	// Faults are what is wrong: with the file, or, when it was decrypted, with the keys of secrets.
-	Faults []string `json:"faults,omitempty"`
+	Faults []string `json:"faults"`
 	// KeyGroups is how many key groups the file has, NeededGroups of how many a key is needed. Both are 1 in most files.
 	KeyGroups    int `json:"keyGroups,omitempty"`
 	NeededGroups int `json:"neededGroups,omitempty"`
 	// Recipients are those for whom it is encrypted, and what came of each.
-	Recipients []sopsfile.Attempt `json:"recipients,omitempty"`
+	Recipients []sopsfile.Attempt `json:"recipients"`
 	// Advice is what to do to let this host decrypt it.
-	Advice []string `json:"advice,omitempty"`
+	Advice []string `json:"advice"`
 }
 
 // Diagnosis says what was tried, with which result.
 func (r *Result) Diagnosis() *Diagnosis {
 	d := &Diagnosis{
-		Files: []FileDiagnosis{}, Identities: r.ring.Identities(), Skipped: r.ring.Skipped(),
+		Files:      []FileDiagnosis{},
+		Identities: append([]keyring.Identity{}, r.ring.Identities()...),
+		Skipped:    append([]keyring.Skipped{}, r.ring.Skipped()...),
 	}
 	for _, f := range r.files {
 		d.Files = append(d.Files, f.diagnose(r.ring))
@@ -54,13 +56,13 @@ func (r *Result) Diagnosis() *Diagnosis {
 func (f *file) diagnose(ring *keyring.Ring) FileDiagnosis {
 	d := FileDiagnosis{
 		Path: f.path, Format: f.format, Secrets: f.names(), Decrypted: f.fault == nil,
-		Recipients: f.attempts,
+		Faults: []string{}, Advice: []string{}, Recipients: append([]sopsfile.Attempt{}, f.attempts...),
 	}
 	if f.opened != nil {
 		d.KeyGroups, d.NeededGroups = f.opened.Groups()
 	}
 	if f.fault != nil {
-		d.Faults, d.Advice = []string{f.fault.Error()}, f.advice(ring)
+		d.Faults, d.Advice = []string{f.fault.Error()}, append(d.Advice, f.advice(ring)...)
 		return d
 	}
 	for _, s := range f.secrets {
