@@ -2,8 +2,8 @@ package initrd
 
 import (
 	"bytes"
-	"compress/bzip2"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,7 +12,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // Kinds of a Part.
@@ -20,8 +19,8 @@ const (
 	KindSegment = "segment" // ours
 	KindCPIO    = "cpio"    // a plain archive
 	KindGzip    = "gzip"
-	KindBzip2   = "bzip2"
-	KindLZMA    = "lzma"
+	KindBzip2   = "bzip2" // recognised, not looked into
+	KindLZMA    = "lzma"  // recognised, not looked into
 	KindXZ      = "xz"
 	KindLZO     = "lzo" // recognised, not looked into
 	KindLZ4     = "lz4"
@@ -57,7 +56,7 @@ func compressedKind(head []byte) string {
 
 // openStream opens the compressed stream at off of the image. Its decompressor's memory is
 // bounded by maxWindowBytes, whatever its headers ask for.
-func openStream(kind string, r io.ReaderAt, off, end int64) (*stream, error) {
+func openStream(ctx context.Context, kind string, r io.ReaderAt, off, end int64) (*stream, error) {
 	w := newWindow(r, off, end)
 	consumed := func() int64 { return w.offset() - off }
 	s := &stream{size: consumed, close: func() {}}
@@ -69,11 +68,6 @@ func openStream(kind string, r io.ReaderAt, off, end int64) (*stream, error) {
 			z.Multistream(false) // the kernel takes one member at a time
 			s.Reader = z
 		}
-	case KindBzip2:
-		b := &bzip2Stream{Reader: bzip2.NewReader(w), w: w}
-		s.Reader, s.size = b, func() int64 { return consumed() - b.beyond }
-	case KindLZMA:
-		s.Reader, err = lzma.ReaderConfig{DictCap: maxWindowBytes}.NewReader(w)
 	case KindXZ:
 		err = s.openFramed(r, w, off, xzFrame, func(section io.Reader) (io.Reader, error) {
 			return xz.ReaderConfig{SingleStream: true}.NewReader(section)
@@ -89,13 +83,25 @@ func openStream(kind string, r io.ReaderAt, off, end int64) (*stream, error) {
 	case KindLZ4:
 		l := &lz4Stream{w: w}
 		s.Reader, s.size = l, func() int64 { return l.end - off }
-	default:
-		err = fmt.Errorf("compressed with %s, which cannot be looked into", kind)
 	}
 	if err != nil {
 		return nil, err
 	}
+	s.Reader = stoppableStream{ctx, s.Reader} // little data can unpack to much
 	return s, nil
+}
+
+// stoppableStream is a stream that ends with a context.
+type stoppableStream struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppableStream) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, readError(context.Cause(s.ctx))
+	}
+	return s.r.Read(p)
 }
 
 // openFramed is for decompressors that read ahead: the length of the stream is found first, from
@@ -109,24 +115,6 @@ func (s *stream) openFramed(r io.ReaderAt, w *window, off int64, frame func(*win
 	var err error
 	s.Reader, err = open(newWindow(r, off, off+size))
 	return err
-}
-
-// bzip2Stream ends where another stream would have to follow and does not.
-type bzip2Stream struct {
-	io.Reader
-	w      *window
-	beyond int64 // bytes read behind the end
-}
-
-func (b *bzip2Stream) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	// compress/bzip2 checks a stream's sum, then looks at two more bytes for the magic of
-	// another.
-	if err != nil && err.Error() == "bzip2 data invalid: bad magic value in continuation file" {
-		b.beyond = 2
-		err = io.EOF
-	}
-	return n, err
 }
 
 // lz4Stream reads the legacy format as the kernel does (lib/decompress_unlz4.c): blocks with

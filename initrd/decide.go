@@ -146,7 +146,7 @@ func (j *job) fit(d *decision) error {
 	}
 	var err error
 	var warnings []Warning
-	j.omit, warnings, err = j.segment.fit(base, size)
+	j.omit, warnings, err = j.segment.fit(j.ctx, base, size)
 	d.Warnings = append(d.Warnings, warnings...)
 	return err
 }
@@ -285,7 +285,7 @@ func (j *job) behindBase(d *decision, in *Installed) error {
 		d.Action = j.actionOn(in)
 		foreign = in.Base - j.baseLen
 	} else {
-		w := &walker{r: j.content.r, size: d.OldSize}
+		w := &walker{ctx: j.ctx, r: j.content.r, size: d.OldSize}
 		if err := w.walkFrom(j.baseLen); err != nil {
 			return err
 		}
@@ -313,7 +313,7 @@ func (j *job) tornAlone() (bool, error) {
 	if j.content.size < 4 || !onlyNULs(j.content.r, 0, 4) {
 		return false, nil
 	}
-	w := &walker{r: j.content.r, size: j.content.size}
+	w := &walker{ctx: j.ctx, r: j.content.r, size: j.content.size}
 	if err := w.walk(); err != nil {
 		return false, err
 	}
@@ -367,7 +367,7 @@ func (j *job) byItself(d *decision) error {
 
 // byWalk is for an image that does not end in a segment of ours: all of it is read.
 func (j *job) byWalk(d *decision) error {
-	w := &walker{r: j.content.r, size: d.OldSize}
+	w := &walker{ctx: j.ctx, r: j.content.r, size: d.OldSize}
 	if err := w.walk(); err != nil {
 		return err
 	}

@@ -99,5 +99,5 @@
 // Access control lists and extended attributes of an image are not carried over when it is
 // replaced.
 //
-// lzo is recognised and not looked into: an image with it needs a named base.
+// bzip2, lzma and lzo are recognised and not looked into: an image with them needs a named base.
 package initrd

@@ -230,3 +230,39 @@ func TestInstall_stopped(t *testing.T) {
 		t.Errorf("directory changed:\n%s\n%s", before, after)
 	}
 }
+
+// What is not looked into can hold a segment all the same, where the base is known.
+func TestInstall_not_looked_into(t *testing.T) {
+	t.Parallel()
+	s := mustSegment(t, secrets("a"), Digest{1})
+	for _, base := range []string{"BZh9 data", "\x5d\x00\x00\x80\x00 data", "\x89LZO\x00 data"} {
+		b := newBoot(t, []byte(base))
+		o := b.withBase([]byte(base))
+		res, err := Install(ctx, b.image, s, o)
+		if err != nil || res.Action != Appended {
+			t.Fatal(res, err)
+		}
+		image := readFile(t, b.image)
+		if l, err := inspect(bytes.NewReader(image), int64(len(image))); err != nil || len(l.Parts) != 3 || len(l.Parts[2].Files) == 0 {
+			t.Errorf("%+v, %v", l, err)
+		}
+		b.install(s, Options{}, Unchanged)
+		if res, err := Remove(ctx, b.image, Options{}); err != nil || string(readFile(t, b.image)) != base {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+}
+
+// Data that unpacks to a million times its size does not keep a run from ending.
+func TestLayout_stopped(t *testing.T) {
+	t.Parallel()
+	bomb := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}
+	bomb = append(bomb, bytes.Repeat([]byte{0x02, 0x00, 0x10, 0x00}, 100_000)...)
+	bomb = append(bomb, 0x03, 0x00, 0x10, 0x00) // the last block
+	waiting, stop := context.WithCancel(t.Context())
+	stopped := &walker{ctx: waiting, r: bytes.NewReader(bomb), size: int64(len(bomb))}
+	stop()
+	if err := stopped.walk(); !errors.Is(err, context.Canceled) || stopped.unpacked > bufferBytes {
+		t.Errorf("%d bytes unpacked, %v", stopped.unpacked, err)
+	}
+}

@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,8 @@ type place struct {
 // over, and says which of them to omit: a directory that the base has is left to it, since an
 // entry of ours would change its mode and owner. A symbolic link or file of the base where we
 // need a directory is an error: the kernel would replace a link by an empty directory.
-func (s *Segment) fit(base io.ReaderAt, size int64) (omit map[string]bool, warnings []Warning, err error) {
-	places, err := s.places(base, size)
+func (s *Segment) fit(ctx context.Context, base io.ReaderAt, size int64) (omit map[string]bool, warnings []Warning, err error) {
+	places, err := s.places(ctx, base, size)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,7 +73,7 @@ func (s *Segment) parentExists(e Entry, places map[string]place) bool {
 }
 
 // places walks the base and returns what it has at and above the paths of these entries.
-func (s *Segment) places(base io.ReaderAt, size int64) (map[string]place, error) {
+func (s *Segment) places(ctx context.Context, base io.ReaderAt, size int64) (map[string]place, error) {
 	wanted := make(map[string]bool)
 	for _, e := range s.outside() {
 		for p := e.Path; p != "/"; p = path.Dir(p) {
@@ -80,7 +81,7 @@ func (s *Segment) places(base io.ReaderAt, size int64) (map[string]place, error)
 		}
 	}
 	found := make(map[string]place)
-	w := &walker{r: base, size: size, visit: func(h *header) {
+	w := &walker{ctx: ctx, r: base, size: size, visit: func(h *header) {
 		if p := path.Clean("/" + h.name); wanted[p] {
 			found[p] = place{typeOf(h.mode), h.links} // a later entry replaces an earlier one
 		}

@@ -70,7 +70,7 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{
-		KindSegment, KindCPIO, KindGzip, KindBzip2, KindLZMA, KindXZ, KindLZ4, KindZstd, KindPadding, "whole", "microcode", "torn",
+		KindSegment, KindCPIO, KindGzip, KindXZ, KindLZ4, KindZstd, KindPadding, "whole", "microcode", "torn",
 	} {
 		if found[kind] == 0 {
 			t.Errorf("no seed has %s: %v", kind, found)
@@ -288,13 +288,11 @@ func TestInspect_memory(t *testing.T) {
 	images := map[string][]byte{
 		"name of 4 GiB":          []byte("070701" + strings.Repeat("00000000", 11) + "FFFFFFFF" + "00000000" + "x\x00\x00"),
 		"file of 4 GiB":          []byte("070701" + "00000001" + "000081A4" + strings.Repeat("00000000", 4) + "FFFFFFFF" + strings.Repeat("00000000", 4) + "00000002" + "00000000" + "x\x00"),
-		"lzma dictionary":        append([]byte{0x5d, 0, 0, 0, 0xf0}, bytes.Repeat([]byte{0xff}, 200)...),
 		"zstd window":            append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0xf8, 1, 0, 0}, make([]byte, 100)...),
 		"zstd content":           append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, append(bytes.Repeat([]byte{0x7f}, 8), 1, 0, 0)...),
 		"xz dictionary":          xzWithDictionary(t, 40),
 		"lz4 block":              {0x02, 0x21, 0x4c, 0x18, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3, 4},
 		"footer of 8 EiB":        replaceAll(t, "00000000000005", "7fffffffffff05"),
-		"bzip2":                  append([]byte("BZh9"), bytes.Repeat([]byte{0x31, 0x41, 0x59, 0x26, 0x53, 0x59}, 50)...),
 		"gzip with a long name":  append([]byte{0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0}, bytes.Repeat([]byte("x"), 100_000)...),
 		"gzip with extra fields": append([]byte{0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, make([]byte, 70_000)...),
 	}
@@ -346,7 +344,7 @@ func TestInspect_bomb(t *testing.T) {
 	}
 	bomb = append(bomb, 0x03, 0x00, 0x10, 0x00) // the last one
 	w := &walker{r: bytes.NewReader(bomb), size: int64(len(bomb)), limit: 1 << 20}
-	if err := w.walk(); err != nil || !strings.Contains(w.parts[0].Problem, "unpacks to more than any initrd does") {
+	if err := w.walk(); err != nil || !strings.Contains(w.parts[0].Problem, "unpacks to more than 1048576 bytes") {
 		t.Errorf("%+v, %v", w.parts, err)
 	}
 }

@@ -118,7 +118,7 @@ func (i *Image) Extract(ctx context.Context, p Profile) (*Segment, error) {
 // with its Problem. The memory used does not depend on what the image says about itself. The
 // error is one of reading.
 func (i *Image) Layout(ctx context.Context) (*Layout, error) {
-	w := &walker{r: i.with(ctx), size: i.size}
+	w := &walker{ctx: ctx, r: i.with(ctx), size: i.size}
 	if err := w.walk(); err != nil {
 		return nil, err
 	}

@@ -3,16 +3,16 @@ package initrd
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 )
-
-var errUnpacked = errors.New("unpacks to more than any initrd does")
 
 // pipe reads what a decompressor makes.
 type pipe struct {
 	buf   *bufio.Reader
 	off   int64
 	left  int64 // that may come
+	limit int64 // of all streams of the image together
 	ended bool  // in an orderly way
 }
 
@@ -51,7 +51,7 @@ func (s *pipe) count(n int64, err error) error {
 	s.left -= n
 	s.ended = s.ended || errors.Is(err, io.EOF)
 	if s.left < 0 {
-		return errUnpacked
+		return fmt.Errorf("the image unpacks to more than %d bytes, the limit", s.limit)
 	}
 	return err
 }

@@ -3,20 +3,22 @@ package initrd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 )
 
-// Limits of a walk. They bound time and memory on an image that was made to waste them.
+// Limits of a walk, for images that were made to waste time and memory.
 const (
-	maxParts         = 10_000
-	maxUnpackedBytes = 16 << 30
+	maxParts         = 10_000   // each is described in memory; an image has a handful
+	maxUnpackedBytes = 16 << 30 // stage 1 has it all in memory; some seconds of work
 )
 
 // walker goes through a whole image as the kernel's unpack_to_rootfs (init/initramfs.c) would.
 type walker struct {
+	ctx      context.Context // nil: to the end
 	r        io.ReaderAt
 	size     int64
 	parts    []Part
@@ -278,7 +280,19 @@ func (w *walker) garbage(off int64) (Part, error) {
 // compressed reads one compressed stream and the archives in it.
 func (w *walker) compressed(kind string, off int64) (Part, error) {
 	p := Part{Kind: kind, Offset: off}
-	s, err := openStream(kind, w.r, off, w.size)
+	if kind == KindBzip2 || kind == KindLZMA || kind == KindLZO {
+		// Where it ends only a segment of ours tells.
+		if in, err := locate(w.r, w.size); err == nil && in.Base > off {
+			p.Size = in.Base - off
+			return p, nil
+		}
+		return w.problem(p, "compressed with %s, which is not looked into", kind)
+	}
+	ctx := w.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	s, err := openStream(ctx, kind, w.r, off, w.size)
 	if err == nil {
 		defer s.close()
 		err = w.unpack(&p, s)
@@ -297,7 +311,7 @@ func (w *walker) compressed(kind string, off int64) (Part, error) {
 
 // unpack reads the archives of a stream to its end, which checks the stream's own sums.
 func (w *walker) unpack(p *Part, s *stream) error {
-	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: w.limit - w.unpacked}
+	src := &pipe{buf: bufio.NewReaderSize(s, bufferBytes), left: w.limit - w.unpacked, limit: w.limit}
 	defer func() { w.unpacked += src.off; p.Unpacked = src.off }()
 	for {
 		c, err := src.ReadByte()

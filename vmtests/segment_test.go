@@ -88,8 +88,9 @@ func behindEveryBase(t *testing.T, k vm.Kernel, all bool) {
 			base := compress(t, format, archive(t, secretsBase(k)))
 			// All four lengths modulo 4 take their turn; trailing NULs are part of a base as any other byte.
 			image := writeImage(t, base)
-			first := install(t, image, initrd.Options{}, secrets("first")...)
-			second := install(t, image, initrd.Options{}, secrets("second, longer")...)
+			o := initrd.Options{Base: writeImage(t, base)} // bzip2 and lzma are not looked into
+			first := install(t, image, o, secrets("first")...)
+			second := install(t, image, o, secrets("second, longer")...)
 			if second.Action != initrd.Replaced || second.Base != int64(len(base)) ||
 				first.Offset != second.Offset {
 				t.Errorf("second installation: %+v, first: %+v", second, first)
