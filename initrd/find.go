@@ -25,7 +25,7 @@ type Installed struct {
 	Base     int64  `json:"base"`     // bytes of the image before the padding
 	Padding  int64  `json:"padding"`  // NULs between base and segment
 	Trailing int64  `json:"trailing"` // NULs between the segment and the end of the image
-	Version  int    `json:"version"`
+	Version  uint32 `json:"version"`
 	Whole    bool   `json:"whole"` // the SHA-256 matches; never for an unknown version
 	Inputs   Digest `json:"-"`     // zero for an unknown version
 	Sum      Sum    `json:"-"`     // zero for an unknown version
@@ -86,7 +86,7 @@ func locateFooter(r io.ReaderAt, size int64) (*Installed, error) {
 	}
 	version, length, err := decodeLast(tail[len(tail)-lastBytes:])
 	in := &Installed{Offset: stop - length, Length: length, Trailing: size - stop, Version: version}
-	if err != nil || length < int64(minSegment) || in.Offset < 4 || in.Offset%4 != 0 {
+	if err != nil || length < int64(minSegment) || length > maxSegment || in.Offset < 4 || in.Offset%4 != 0 {
 		return nil, ErrNoSegment
 	}
 	return in, nil
@@ -273,8 +273,11 @@ func entries(r io.ReaderAt, in *Installed) ([]EntryInfo, error) {
 }
 
 func extract(r io.ReaderAt, in *Installed, p Profile) (*Segment, error) {
-	if in.Version != formatVersion {
+	switch {
+	case in.Version != formatVersion:
 		return nil, fmt.Errorf("%w (%d)", ErrVersion, in.Version)
+	case !in.Whole: // its headers may claim any size
+		return nil, ErrDamaged
 	}
 	raw := make([]byte, in.Length)
 	if err := readAt(r, raw, in.Offset); err != nil {

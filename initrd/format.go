@@ -90,7 +90,7 @@ func Padding(base int64) int64 { return align4(base) - base + 4 }
 
 // marker is the decoded data of the first entry.
 type marker struct {
-	version       int
+	version       uint32
 	base, padding int64
 }
 
@@ -106,7 +106,7 @@ func decodeMarker(data []byte) (marker, error) {
 	version, ok1 := parseHex(data[versionField:][:8])
 	base, ok2 := parseHex(data[baseField:][:16])
 	padding, ok3 := parseHex(data[paddingField:][:8])
-	m := marker{int(version), int64(base), int64(padding)}
+	m := marker{uint32(version), int64(base), int64(padding)}
 	if !ok1 || !ok2 || !ok3 || m.base < 0 || !bytes.Equal(m.encode(), data) {
 		return marker{}, errNotOurs
 	}
@@ -115,7 +115,7 @@ func decodeMarker(data []byte) (marker, error) {
 
 // footer is the decoded data of the last entry.
 type footer struct {
-	version int
+	version uint32
 	length  int64
 	inputs  Digest
 	sum     Sum
@@ -127,13 +127,13 @@ func (f footer) encode() []byte {
 }
 
 // decodeLast reads the line that ends the footer of every version.
-func decodeLast(line []byte) (version int, length int64, err error) {
+func decodeLast(line []byte) (version uint32, length int64, err error) {
 	if len(line) != lastBytes {
 		return 0, 0, errNotOurs
 	}
 	v, ok1 := parseHex(line[25:][:8])
 	l, ok2 := parseHex(line[lengthField-digestsBytes:][:16])
-	version, length = int(v), int64(l)
+	version, length = uint32(v), int64(l)
 	if !ok1 || !ok2 || length < 0 || !bytes.Equal(fmt.Appendf(nil, lastFormat, version, length), line) {
 		return 0, 0, errNotOurs
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 )
 
@@ -64,6 +65,25 @@ func (h *header) decode(b *[headerBytes]byte) error {
 		return fmt.Errorf("name of %d bytes", h.nameSize)
 	}
 	return nil
+}
+
+// appendEntry writes an entry. All of its fields were checked to fit into theirs.
+func appendEntry(b []byte, inode int, e Entry) []byte {
+	content := e.Data
+	if e.Mode.Type() == fs.ModeSymlink {
+		content = []byte(e.Target)
+	}
+	const none = 0 // times, devices, checksum
+	b = fmt.Appendf(b, newcMagic+"%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode, linuxMode(e.Mode),
+		e.UID, e.GID, links(e.Mode), none, len(content), none, none, none, none, len(e.Path), none)
+	b = appendAligned(b, e.Path[1:]+"\x00") // the NUL takes the place of the leading slash
+	return appendAligned(b, content)
+}
+
+// appendAligned appends data and NULs up to a multiple of four: archives are built from an offset that is one.
+func appendAligned[T string | []byte](b []byte, data T) []byte {
+	b = append(b, data...)
+	return append(b, make([]byte, align4(int64(len(b)))-int64(len(b)))...)
 }
 
 // parseHex reads up to 16 hexadecimal digits of either case.

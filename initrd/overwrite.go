@@ -27,6 +27,7 @@ const (
 	haltField = 54
 	haltBytes = 2
 	haltUnit  = 1 << 24 // what the lower of the two counts
+	maxHalted = math.MaxUint8 * haltUnit
 )
 
 const sectorBytes = 512

@@ -9,10 +9,6 @@ import (
 	"io/fs"
 	"math"
 	"slices"
-	"strings"
-	"time"
-
-	"github.com/cavaliergopher/cpio"
 )
 
 // Segment is a checked set of entries that can be installed into any number of images. It prints
@@ -51,14 +47,15 @@ func NewSegment(entries []Entry, inputs Digest, p Profile) (*Segment, error) {
 	return s, nil
 }
 
-// checkLimits bounds the whole: the footer's length has room for more, but a boot loader does
-// not.
+// maxSegment bounds the whole: it is made in memory, and boot loaders have no room for more.
+const maxSegment = min(math.MaxUint32, math.MaxInt)
+
 func checkLimits(entries []Entry) error {
 	if len(entries) > maxEntries {
 		return fmt.Errorf("%d entries with their parent directories, but a segment takes %d", len(entries), maxEntries)
 	}
-	if n := archiveBytes(entries); n > math.MaxUint32 {
-		return fmt.Errorf("the segment would be %d bytes long, but the limit is %d", n, int64(math.MaxUint32))
+	if n := archiveBytes(entries); n > maxSegment {
+		return fmt.Errorf("the segment would be %d bytes long, but the limit is %d", n, int64(maxSegment))
 	}
 	return nil
 }
@@ -115,46 +112,19 @@ func (s *Segment) encode(base int64, omit map[string]bool) ([]byte, error) {
 	if len(omit) > 0 {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return omit[e.Path] })
 	}
-	// The library loses errors of its writer and writes what does not fit into a field cut or not
-	// at all. So it writes into memory, what it is given was checked, and what it wrote is
-	// checked below.
-	var buf bytes.Buffer
-	buf.Grow(int(archiveBytes(entries)))
-	w := cpio.NewWriter(&buf)
-	put := func(inode int64, e Entry) error {
-		content := e.Data
-		if e.Mode.Type() == fs.ModeSymlink {
-			content = []byte(e.Target)
-		}
-		err := w.WriteHeader(&cpio.Header{
-			Name: strings.TrimPrefix(e.Path, "/"), Inode: inode, Links: links(e.Mode), Mode: cpio.FileMode(linuxMode(e.Mode)),
-			Uid: int(e.UID), Guid: int(e.GID), ModTime: time.Unix(0, 0), Size: int64(len(content)),
-		})
-		if err != nil {
-			return fmt.Errorf("entry %q: %w", e.Path, err)
-		}
-		if _, err := w.Write(content); err != nil {
-			return fmt.Errorf("entry %q: %w", e.Path, err)
-		}
-		return nil
-	}
-	own := func(inode int64, name string, data []byte) error {
-		return put(inode, Entry{Path: "/" + name, Mode: 0o400, Data: data})
-	}
 	length := archiveBytes(entries)
 	foot := footer{version: formatVersion, length: length, inputs: s.inputs}
-	faults := []error{
-		own(beginInode, beginName, marker{formatVersion, base, Padding(base)}.encode()),
-		own(sumsInode, sumsName, sums(entries)),
+	b := make([]byte, 0, length)
+	own := func(inode int, name string, data []byte) {
+		b = appendEntry(b, inode, Entry{Path: "/" + name, Mode: 0o400, Data: data})
 	}
+	own(beginInode, beginName, marker{formatVersion, base, Padding(base)}.encode())
+	own(sumsInode, sumsName, sums(entries))
 	for i, e := range entries {
-		faults = append(faults, put(int64(firstInode+i), e))
+		b = appendEntry(b, firstInode+i, e)
 	}
-	faults = append(faults, own(endInode, endName, foot.encode()), w.Close())
-	if err := errors.Join(faults...); err != nil {
-		return nil, fmt.Errorf("build segment: %w", err)
-	}
-	b := buf.Bytes()
+	own(endInode, endName, foot.encode())
+	b = append(b, trailer()...)
 	if int64(len(b)) != length {
 		return nil, fmt.Errorf("build segment: %d bytes instead of %d", len(b), length)
 	}
@@ -201,7 +171,7 @@ func sameEntry(a, b Entry) bool {
 func (s *Segment) sameAs(encoded []byte, image io.ReaderAt, in *Installed) (bool, error) {
 	random := slices.ContainsFunc(s.entries, func(e Entry) bool { return e.Random })
 	random = random && in.Whole && in.Inputs == s.inputs
-	if !random && in.Length != int64(len(encoded)) {
+	if in.Length != int64(len(encoded)) && !(random && in.Length < 2*int64(len(encoded))) {
 		return false, nil
 	}
 	now := make([]byte, in.Length)

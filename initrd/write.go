@@ -45,7 +45,7 @@ func sharesBlocks(magic int64) bool {
 
 // fallBack decides to overwrite the end of the image, or returns the reason why that cannot be.
 func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) error {
-	possible := d.prefix && j.file != nil && j.info.Links == 1
+	possible := d.prefix && j.file != nil && j.info.Links == 1 && max(d.Size, d.OldSize)-d.Base <= maxHalted
 	switch {
 	case !possible:
 		return why
