@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // place is what a base has at a path.
@@ -38,7 +40,7 @@ func (s *Segment) fit(ctx context.Context, base io.ReaderAt, size int64) (omit m
 				warnings = append(warnings, Warning{Text: fmt.Sprintf("directory %q is in the base and keeps its mode and owner", e.Path)})
 			}
 		case dir && found:
-			faults = append(faults, fmt.Errorf("entry %q: the base has %s there, which a directory would replace", e.Path, kindOf(at.mode)))
+			faults = append(faults, fmt.Errorf("entry %q: the base has %s there, which a directory would replace", e.Path, hostfile.Kind(at.mode)))
 		case found && at.mode.IsDir():
 			faults = append(faults, fmt.Errorf("entry %q: the base has a directory there, and the kernel would drop the entry", e.Path))
 		case found && at.mode.IsRegular() && at.links > 1 && e.Mode.IsRegular():

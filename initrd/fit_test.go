@@ -104,7 +104,7 @@ func TestInstall_outside_refuses(t *testing.T) {
 		{"below a link", fitBase(t), entryAt("/lib/modules/a"), `entry "/lib": the base has a symbolic link there, which a directory would replace`},
 		{"directly below a link", fitBase(t), entryAt("/lib/a"), `entry "/lib": the base has a symbolic link there`},
 		{"below a file", fitBase(t), entryAt("/etc/hosts/a"), `entry "/etc/hosts": the base has a file there`},
-		{"below a device", fitBase(t), entryAt("/dev/console/a"), `entry "/dev/console": the base has a device or special file there`},
+		{"below a device", fitBase(t), entryAt("/dev/console/a"), `entry "/dev/console": the base has a device there`},
 		{"file over a directory", fitBase(t), entryAt("/etc/systemd"), `entry "/etc/systemd": the base has a directory there, and the kernel would drop the entry`},
 		{"over a hard link", hard, entryAt("/etc/a"), `entry "/etc/a": the base has a hard link there`},
 		{"torn base", fitBase(t)[:700], entryAt("/etc/a"), "torn"},

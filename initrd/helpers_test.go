@@ -29,6 +29,14 @@ func need(t testing.TB, name string) string {
 	return path
 }
 
+// slow leaves a test out of short runs.
+func slow(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("slow")
+	}
+}
+
 // run runs a program in a directory and returns its output.
 func run(t testing.TB, dir string, stdin []byte, name string, args ...string) []byte {
 	t.Helper()

@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Image is an image that is open for reading. Where it is [Options.Enclose]d, all methods show
@@ -42,7 +43,7 @@ func openFile(f *os.File) (*Image, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("image %s: is %s, not a file", f.Name(), kindOf(info.Mode()))
+		return nil, fmt.Errorf("image %s: is %s, not a file", f.Name(), hostfile.Kind(info.Mode()))
 	}
 	return NewImage(f, info.Size())
 }
@@ -161,20 +162,4 @@ func (s stoppable) ReadAt(p []byte, off int64) (int, error) {
 		return 0, context.Cause(s.ctx)
 	}
 	return s.r.ReadAt(p, off)
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsRegular():
-		return "a file"
-	case m.IsDir():
-		return "a directory"
-	case m&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case m&fs.ModeNamedPipe != 0:
-		return "a FIFO"
-	case m&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device or special file"
 }

@@ -2,8 +2,9 @@ package initrd
 
 import (
 	"encoding/json"
-	"fmt"
 	"io/fs"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // EntryInfo describes an entry without its content.
@@ -31,7 +32,7 @@ func (i EntryInfo) MarshalJSON() ([]byte, error) {
 		UID  uint32 `json:"uid"`
 		GID  uint32 `json:"gid"`
 		Size int64  `json:"size"`
-	}{i.Path, kind, fmt.Sprintf("%04o", linuxMode(i.Mode)&0o7777), i.UID, i.GID, i.Size})
+	}{i.Path, kind, hostfile.Octal(i.Mode), i.UID, i.GID, i.Size})
 }
 
 // Part is a piece of an image.

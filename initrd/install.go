@@ -1,6 +1,7 @@
 package initrd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Action says what Install, Plan or Remove did, or would do, to an image.
@@ -34,6 +36,8 @@ type Options struct {
 	// Enclose makes an image that is a segment in a zstd frame and nothing else, for boot loaders
 	// that join initrds without padding. Base is then the initrd that will be unpacked before it.
 	Enclose bool
+	// Name is what messages call the image; "": its path. Some boot loaders have an image made under a name for the moment.
+	Name string
 	// AllowInPlace lets the end of the image be overwritten where the file system has no room for
 	// a second copy and the image holds a whole segment. A power cut at that moment leaves the
 	// image with a segment that the kernel passes over, until the next run.
@@ -117,7 +121,7 @@ func Remove(ctx context.Context, image string, o Options) (Result, error) {
 type job struct {
 	Options
 	ctx     context.Context // of the run, which is one call
-	image   string          // as the caller calls it
+	image   string          // for messages
 	segment *Segment
 	dirPath string
 	name    string
@@ -134,7 +138,7 @@ type job struct {
 }
 
 func withJob(ctx context.Context, image string, s *Segment, o Options, write bool) (res Result, err error) {
-	j := &job{Options: o, ctx: ctx, image: image, segment: s, left: Untouched}
+	j := &job{Options: o, ctx: ctx, image: cmp.Or(o.Name, image), segment: s, left: Untouched}
 	if j.layer == nil {
 		j.layer = atomicfile.OS()
 	}
@@ -219,7 +223,7 @@ func (j *job) open() error {
 			return err
 		}
 		if !j.info.Mode.IsRegular() {
-			return fmt.Errorf("image %s: is %s, not a file", j.image, kindOf(j.info.Mode))
+			return fmt.Errorf("image %s: is %s, not a file", j.image, hostfile.Kind(j.info.Mode))
 		}
 		if j.content, err = NewImage(j.read(j.file), j.info.Size); err != nil {
 			return err
@@ -239,7 +243,7 @@ func (j *job) checkBase() error {
 	j.baseLen = info.Size
 	switch {
 	case !info.Mode.IsRegular():
-		return fmt.Errorf("base %s: is %s, not a file", j.Base, kindOf(info.Mode))
+		return fmt.Errorf("base %s: is %s, not a file", j.Base, hostfile.Kind(info.Mode))
 	case info.Size == 0:
 		return fmt.Errorf("base %s: is empty", j.Base)
 	case j.file != nil && info.SameFile(j.info):

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Segment is a checked set of entries that can be installed into any number of images. It prints
@@ -233,28 +235,12 @@ func links(m fs.FileMode) int {
 	return 1
 }
 
-// specialBits are the mode bits that Go and Linux place differently.
-func specialBits() [3]struct {
-	mode  fs.FileMode
-	linux uint32
-} {
-	return [...]struct {
-		mode  fs.FileMode
-		linux uint32
-	}{{fs.ModeSetuid, 0o4000}, {fs.ModeSetgid, 0o2000}, {fs.ModeSticky, 0o1000}}
-}
-
 // linuxMode is the mode field of an entry.
 func linuxMode(m fs.FileMode) uint32 {
 	if m.Type() == fs.ModeSymlink {
 		return typeSymlink | 0o777
 	}
-	bits := uint32(m.Perm())
-	for _, s := range specialBits() {
-		if m&s.mode != 0 {
-			bits |= s.linux
-		}
-	}
+	bits := hostfile.Bits(m)
 	if m.IsDir() {
 		return typeDir | bits
 	}
@@ -263,12 +249,7 @@ func linuxMode(m fs.FileMode) uint32 {
 
 // goMode is the reverse; ok is false for a mode that no entry of ours has.
 func goMode(mode uint32) (m fs.FileMode, ok bool) {
-	m = fs.FileMode(mode & 0o777)
-	for _, s := range specialBits() {
-		if mode&s.linux != 0 {
-			m |= s.mode
-		}
-	}
+	m = hostfile.Mode(mode)
 	switch mode & typeMask {
 	case typeRegular:
 	case typeDir:

@@ -164,7 +164,7 @@ func TestInstall_vfat(t *testing.T) {
 				}
 			}
 			res := b.install(s, o, Created)
-			warned := len(res.Warnings) == 1 && strings.Contains(res.Warnings[0].Text, "can be read by every user") &&
+			warned := len(res.Warnings) == 1 && strings.Contains(res.Warnings[0].Text, "other users of this host can read its secrets") &&
 				strings.HasPrefix(res.Warnings[0].Hint, "mount /") && strings.HasSuffix(res.Warnings[0].Hint, " with the option umask=0077")
 			if warned != open {
 				t.Errorf("warnings %+v", res.Warnings)
@@ -172,6 +172,7 @@ func TestInstall_vfat(t *testing.T) {
 		})
 	}
 	t.Run("too long", func(t *testing.T) {
+		slow(t)
 		t.Parallel()
 		b := newBoot(t, baseArchive())
 		if err := os.Truncate(b.image, 1<<32-100); err != nil {

@@ -5,7 +5,7 @@ import (
 	"io/fs"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 func (d *decision) warn(format string, args ...any) {
@@ -28,21 +28,20 @@ func (j *job) warn(d *decision) error {
 		if err := j.warnOwner(d); err != nil {
 			return err
 		}
-	} else if vfat := space.Type == unix.MSDOS_SUPER_MAGIC; vfat {
+	} else if hostfile.Modeless(space.Type) {
 		dir, err := j.dir.Stat()
 		if err != nil {
 			return err
 		}
 		mode = dir.Mode // files get theirs from the mount's options, as directories do
 	}
-	if mode&0o004 != 0 && reachable(j.dirPath) {
-		w := Warning{Text: fmt.Sprintf("image %s: can be read by every user (mode %04o)", j.image, mode.Perm())}
-		if space.Type == unix.MSDOS_SUPER_MAGIC {
-			w.Hint = fmt.Sprintf("mount %s with the option umask=0077", mountPoint(j.dirPath))
-		} else {
-			w.Hint = fmt.Sprintf("chmod o= %s, or close a directory above it", j.image)
-		}
-		d.Warnings = append(d.Warnings, w)
+	if open, err := hostfile.ReadableWith(j.dirPath, mode); err != nil {
+		return err
+	} else if open {
+		d.Warnings = append(d.Warnings, Warning{
+			Text: fmt.Sprintf("image %s: other users of this host can read its secrets", j.image),
+			Hint: hostfile.Closing(j.dirPath, j.image, hostfile.Modeless(space.Type)),
+		})
 	}
 	if j.file != nil && j.info.Links > 1 && d.Action != Unchanged {
 		d.warn("image %s: has %d more names, which keep the old content", j.image, j.info.Links-1)
@@ -56,7 +55,7 @@ func (j *job) warnOwner(d *decision) error {
 	if uid == 0 || int64(uid) == int64(os.Geteuid()) {
 		return nil
 	}
-	who, err := writable(j.dirPath)
+	who, err := hostfile.Replacers(j.dirPath)
 	if err != nil {
 		return err
 	}

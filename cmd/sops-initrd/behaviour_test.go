@@ -20,7 +20,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
-	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // host is a directory with a key, sops files and manifests, on which the program is run in this process.
@@ -310,13 +310,13 @@ func TestAppend_warnsOfAnOpenImage(t *testing.T) {
 	if err := errors.Join(os.Chmod(open, 0o755), os.WriteFile(image, base, 0o644), os.Chmod(image, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	if everybody, err := initrdsecrets.ReadableByOthers(image); err != nil || !everybody {
+	if everybody, err := hostfile.Readable(image); err != nil || !everybody {
 		t.Skipf("the directory for temporary files is closed to others (%v)", err)
 	}
 	h.write("host", "value")
 	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{"path": "/host", "source": h.path("host")})
 	_, stderr := h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image)
-	if want := "warning: " + image + ": other users of this host can read its secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
+	if want := "warning: image " + image + ": other users of this host can read its secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
 		t.Errorf("%q does not say %q", stderr, want)
 	}
 	if err := os.Chmod(image, 0o600); err != nil {

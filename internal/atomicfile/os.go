@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // ErrLocked is the error of File.TryLock when somebody else holds the lock.
@@ -181,15 +183,8 @@ func statFile(f *os.File) (Info, error) {
 
 func info(st *unix.Stat_t) Info {
 	i := Info{
-		Mode: fs.FileMode(st.Mode & 0o777), Size: st.Size, UID: st.Uid, GID: st.Gid,
+		Mode: hostfile.Mode(st.Mode), Size: st.Size, UID: st.Uid, GID: st.Gid,
 		Links: uint64(st.Nlink), Dev: uint64(st.Dev), Ino: st.Ino, ModTime: time.Unix(st.Mtim.Unix()),
-	}
-	for bit, mode := range map[uint32]fs.FileMode{
-		unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky,
-	} {
-		if st.Mode&bit != 0 {
-			i.Mode |= mode
-		}
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:

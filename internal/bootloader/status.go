@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
@@ -276,7 +277,7 @@ func look(ctx context.Context, m *Menu, e Entry, o LookOptions) (EntryStatus, er
 // judge decides what the state means.
 func (s *EntryStatus) judge(ctx context.Context, system System, e Entry, wanted, deep bool) error {
 	if s.State != NoFile {
-		readable, err := initrdsecrets.ReadableByOthers(s.Image)
+		readable, err := hostfile.Readable(s.Image)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // The names that NixOS and this project's module use in a system and in the package of its
@@ -69,17 +69,9 @@ func absolute(name string) string {
 // where it is. Which systems there are is read from a menu on the boot partition, which others may
 // be able to write; what is run as root must not be theirs.
 func trusted(program string) error {
-	for name := program; ; name = filepath.Dir(name) {
-		var st unix.Stat_t
-		if err := unix.Lstat(name, &st); err != nil {
-			return &os.PathError{Op: "look at", Path: name, Err: err}
-		}
-		sticky := st.Mode&unix.S_IFMT == unix.S_IFDIR && st.Mode&unix.S_ISVTX != 0 // as /nix/store and /tmp are
-		if st.Uid != 0 && int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 && !sticky {
-			return fmt.Errorf("%s is not run, because others can write %s", program, name)
-		}
-		if name == "/" {
-			return nil
-		}
+	who, err := hostfile.Replacers(program)
+	if err == nil && who != "" {
+		err = fmt.Errorf("%s is not run: %s", program, who)
 	}
+	return err
 }

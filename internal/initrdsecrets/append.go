@@ -97,7 +97,7 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 	if err != nil {
 		return nil, err
 	}
-	report.Result, err = to(ctx, image, segment, o.image())
+	report.Result, err = to(ctx, image, segment, o.image(image))
 	if report.Action != initrd.Unchanged {
 		for _, note := range j.notes {
 			o.Warn(note)

@@ -48,8 +48,8 @@ type Options struct {
 	SealFor string
 }
 
-func (o Options) image() initrd.Options {
-	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace}
+func (o Options) image(image string) initrd.Options {
+	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace, Name: o.KnownAs(image)}
 }
 
 // job is a manifest of which the files on this host have been read: all but the sops files.

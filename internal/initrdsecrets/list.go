@@ -2,9 +2,8 @@ package initrdsecrets
 
 import (
 	"fmt"
-	"io/fs"
-	"strconv"
 
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
@@ -26,7 +25,7 @@ func (j *job) list() []EntryReport {
 		if e.Mode == nil && len(j.sources[i]) > 0 {
 			mode = j.sources[i][0].Mode
 		}
-		entries = append(entries, EntryReport{e.ImagePath(), from(e), octal(mode), e.UID, e.GID})
+		entries = append(entries, EntryReport{e.ImagePath(), from(e), hostfile.Octal(mode), e.UID, e.GID})
 	}
 	return entries
 }
@@ -43,15 +42,4 @@ func from(e manifest.Entry) string {
 	default:
 		return "source " + e.Source
 	}
-}
-
-// octal writes permission bits as chmod takes them, four digits.
-func octal(m fs.FileMode) string {
-	bits := uint64(m.Perm())
-	for flag, bit := range map[fs.FileMode]uint64{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
-		if m&flag != 0 {
-			bits |= bit
-		}
-	}
-	return fmt.Sprintf("%04s", strconv.FormatUint(bits, 8))
 }

@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
@@ -132,7 +134,7 @@ func openOwn(name string) (*os.File, error) {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }() // only read from
-	if err := own(dir, unix.S_IFDIR, "its directory"); err != nil {
+	if err := own(dir, fs.ModeDir, "its directory"); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -143,27 +145,27 @@ func openOwn(name string) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
-	if err := own(f, unix.S_IFREG, "it"); err != nil {
+	if err := own(f, 0, "it"); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// own says whether an opened file or directory is of the given type and belongs to nobody but root or this user.
-func own(f *os.File, kind uint32, what string) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+// own says whether an opened file or directory is of the given type and only this user, or root, can
+// have written it.
+func own(f *os.File, kind fs.FileMode, what string) error {
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
+	who := hostfile.Writers(info)
 	switch {
-	case st.Mode&unix.S_IFMT != kind:
-		return fmt.Errorf("%s is of the wrong type", what)
-	case st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d", what, st.Uid)
-	case st.Mode&0o022 != 0:
-		return fmt.Errorf("%s can be written by others (mode %#o)", what, st.Mode&0o7777)
-	case kind == unix.S_IFREG && st.Nlink != 1:
-		return fmt.Errorf("%s is a hard link (%d names)", what, st.Nlink)
+	case info.Mode().Type() != kind:
+		return fmt.Errorf("%s is %s", what, hostfile.Kind(info.Mode()))
+	case who != "":
+		return fmt.Errorf("%s %s", what, who)
+	case kind == 0 && info.Sys().(*syscall.Stat_t).Nlink != 1:
+		return fmt.Errorf("%s is a hard link", what)
 	}
 	return nil
 }

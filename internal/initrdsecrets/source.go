@@ -164,8 +164,6 @@ func leaves(name, target string) bool {
 	return path.IsAbs(target) || !filepath.IsLocal(at) && at != "."
 }
 
-var kind = inputfile.Kind
-
 // sourceError says which source cannot be read; the path is not repeated.
 func sourceError(host string, err error) error {
 	var pathErr *fs.PathError

@@ -12,6 +12,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Read reads the file at path, which may have limit bytes. Errors do not repeat the path.
@@ -72,21 +74,4 @@ func (e TooLargeError) Error() string {
 	return fmt.Sprintf("larger than %d MiB", e>>20)
 }
 
-func notRegular(m fs.FileMode) error { return fmt.Errorf("is %s, not a file", Kind(m)) }
-
-// Kind says in words what a file is.
-func Kind(m fs.FileMode) string {
-	switch m.Type() {
-	case 0:
-		return "a file"
-	case fs.ModeDir:
-		return "a directory"
-	case fs.ModeNamedPipe:
-		return "a named pipe"
-	case fs.ModeSocket:
-		return "a socket"
-	case fs.ModeSymlink:
-		return "a symbolic link"
-	}
-	return "a device"
-}
+func notRegular(m fs.FileMode) error { return fmt.Errorf("is %s, not a file", hostfile.Kind(m)) }

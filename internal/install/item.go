@@ -4,10 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"path"
 
 	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
@@ -100,7 +100,7 @@ func items(m *manifest.Manifest) []*item {
 }
 
 func placementOf(p manifest.Placement) definition {
-	def := definition{Owner: p.Owner, Group: p.Group, Mode: fmt.Sprintf("%04o", unixMode(p.Mode))}
+	def := definition{Owner: p.Owner, Group: p.Group, Mode: hostfile.Octal(p.Mode)}
 	if def.Owner == "" {
 		def.Owner = fmt.Sprint(p.UID)
 	}
@@ -108,18 +108,6 @@ func placementOf(p manifest.Placement) definition {
 		def.Group = fmt.Sprint(p.GID)
 	}
 	return def
-}
-
-// unixMode is a mode as chmod(1) writes it.
-func unixMode(m fs.FileMode) uint32 {
-	bits := uint32(m.Perm())
-	special := map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000}
-	for flag, bit := range special {
-		if m&flag != 0 {
-			bits |= bit
-		}
-	}
-	return bits
 }
 
 // request is what has to be decrypted and rendered for a manifest.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // faults collects everything that is wrong with a document.
@@ -31,13 +33,7 @@ func (f *faults) mode(field, text string) fs.FileMode {
 	case bits > 0o7777:
 		f.add(field, "mode %q is larger than 7777", text)
 	}
-	m := fs.FileMode(bits & 0o777)
-	for bit, flag := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
-		if bits&bit != 0 {
-			m |= flag
-		}
-	}
-	return m
+	return hostfile.Mode(uint32(bits))
 }
 
 // format checks a format's name. None at all means yaml, as in the reference.

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // DefaultDir is where a host keeps its records.
@@ -178,7 +179,7 @@ func newNote(sum Sum, dir string) (note, error) {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return note{}, err
 	}
-	mount, err := mountPoint(dir)
+	mount, err := hostfile.MountPoint(dir)
 	return note{Version: version, Segment: hex.EncodeToString(sum[:]), Dir: dir, Mount: mount}, err
 }
 
