@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,13 +15,17 @@ func bootstrapCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "bootstrap [--host-key KEY] [--name NAME] [--port PORT] [--luks DEVICE] FILE",
-		Short: "Make an SSH host key for the initrd, in a new sops file",
-		Long: `bootstrap makes an SSH host key for the initrd and, with --luks, a key file for a LUKS device, and encrypts them into
-the new sops file FILE: for the recipients that .sops.yaml names for it, and for the host, which is added where the
-rule lacks it. The sops program does the encryption. Nothing is ever on a disk in plaintext, and FILE is made as the last
-step; a file that exists is an error.
+		Short: "Create an SSH host key for the initrd, in a sops file",
+		Long: `bootstrap creates an SSH host key for the initrd and, with --luks, a key file for a LUKS device, and
+encrypts them into the sops file FILE. A new FILE is encrypted for the recipients that .sops.yaml names
+for it, and for the host, which is added where the rule lacks it. To a FILE that exists, the secrets are
+added, and nothing else of it is changed; what it has already is replaced with --replace only.
 
-It prints the line for known_hosts, a NixOS module that uses the secrets, and how the key file is added to the device.`,
+The sops program does the encryption. The secrets are never written to disk unencrypted, and FILE is
+written as a whole, as the last step.
+
+It prints the line for known_hosts, a NixOS module that uses the secrets, and how the key file is added
+to the device.`,
 		Example: `  # on an administrator's machine, in the repository of the configuration
   ssh-keyscan -t ed25519 server01 > server01.pub
   sops-initrd bootstrap --host-key server01.pub --luks root secrets/srv01.yaml
@@ -42,27 +45,32 @@ It prints the line for known_hosts, a NixOS module that uses the secrets, and ho
 			case asJSON:
 				return printJSON(e.Stdout, res)
 			}
-			return printBootstrap(e.Stdout, res)
+			cli.Tell(e, program, bootstrapText(res))
+			return nil
 		},
 	}
 	c.Flags().StringVar(&r.HostKey, "host-key", bootstrap.DefaultHostKey,
-		"public SSH `key` of the host: a file (also what ssh-keyscan prints), the line itself, an age recipient or an OpenPGP fingerprint")
+		"public SSH `key` of the host: a file (also what ssh-keyscan prints), the line itself, an age recipient "+
+			"or an OpenPGP fingerprint")
 	c.Flags().StringVar(&r.Name, "name", "", "`name` of the host for ssh (default: that of FILE without its extension)")
-	c.Flags().IntVar(&r.Port, "port", 2222, "`port` of the SSH server in the initrd; another one than the host's keeps their keys apart")
+	c.Flags().IntVar(&r.Port, "port", 2222, "`port` of the SSH server in the initrd; "+
+		"another one than the host's keeps their keys apart")
+	c.Flags().BoolVar(&r.Replace, "replace", false, "replace secrets that FILE has already")
 	c.Flags().StringVar(&r.LUKS, "luks", "", "make a key file as well, for this `device` of boot.initrd.luks.devices")
 	jsonFlag(c, &asJSON)
 	required(c, "host-key")
 	return c
 }
 
-func printBootstrap(w io.Writer, res *bootstrap.Result) error {
+func bootstrapText(res *bootstrap.Result) string {
 	var recipients strings.Builder
 	for _, r := range res.Recipients {
 		recipients.WriteString("  " + r.Type + " " + r.ID + "\n")
 	}
-	_, err := fmt.Fprintf(w, "%s: made for\n%s\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s", res.File, recipients.String(), res.Fingerprint, res.KnownHosts, res.Nix)
-	if err == nil && res.Enroll != "" {
-		_, err = fmt.Fprintf(w, "\nthen, on the host, add the key file to the device:\n\n%s\n", res.Enroll)
+	text := fmt.Sprintf("%s: encrypted for\n%s\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s",
+		res.File, recipients.String(), res.Fingerprint, res.KnownHosts, res.Nix)
+	if res.Enroll != "" {
+		text += "\nthen, on the host, add the key file to the device:\n\n" + res.Enroll + "\n"
 	}
-	return err
+	return text
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
-	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
@@ -34,6 +33,7 @@ type Request struct {
 	HostKey string // file with the host's public SSH key, or a recipient; see findHost
 	Port    int    // of the SSH server in the initrd
 	LUKS    string // name of the LUKS device in boot.initrd.luks.devices; empty: no key file
+	Replace bool   // secrets that are in File already
 
 	Warn func(text string)
 }
@@ -85,15 +85,16 @@ func (r *Request) Check() error {
 	return errors.Join(faults...)
 }
 
-// Run makes the secrets and the file. The file appears, whole, as the last step; after an error there is none. An existing file is
-// an error and stays as it is.
+// Run creates the secrets and the file, or puts them into a sops file that is there. The file appears,
+// whole, as the last step; after an error all is as it was.
 func Run(ctx context.Context, r Request) (*Result, error) {
 	f, err := format(r.File)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(r.File); err == nil {
-		return nil, exists(&fs.PathError{Op: "make", Path: r.File, Err: fs.ErrExist})
+	info, err := os.Lstat(r.File)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("%s: this is a symbolic link; name the file itself", r.File)
 	}
 	host, err := findHost(r.HostKey)
 	if err != nil {
@@ -112,6 +113,13 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 		secrets[luksSecret(r.LUKS)] = base64.RawStdEncoding.EncodeToString(key)
 	}
 	e := encryption{Request: r, format: f, host: host}
+	if info != nil {
+		recipients, err := e.into(ctx, info, secrets)
+		if err != nil {
+			return nil, err
+		}
+		return r.result(public, recipients), nil
+	}
 	data, recipients, err := e.run(ctx, secrets)
 	if err != nil {
 		return nil, err
@@ -120,16 +128,9 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 		return nil, err
 	}
 	if err := atomicfile.WriteNew(r.File, data, 0o644); err != nil { //nolint:gosec // as above
-		return nil, exists(err)
+		return nil, err
 	}
 	return r.result(public, recipients), nil
-}
-
-func exists(err error) error {
-	if errors.Is(err, fs.ErrExist) {
-		return cli.WithHint(err, "secrets of an initrd have a sops file of their own; give the name of a new one")
-	}
-	return err
 }
 
 // plaintext is the input for sops. JSON has a form for every string, so that nothing has to be escaped by hand.

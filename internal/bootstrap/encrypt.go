@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
@@ -60,10 +62,8 @@ func (e *encryption) encrypt(ctx context.Context, secrets map[string]string, fla
 	if err != nil {
 		return nil, nil, err
 	}
-	if name := contained(secrets, data); name != "" {
-		return nil, nil, cli.WithHint(fmt.Errorf("encrypt %s: sops leaves %q unencrypted", e.File, name),
-			"the rule for it in .sops.yaml encrypts some keys only: give the file a rule without encrypted_regex, "+
-				"unencrypted_regex and the like")
+	if err := e.unencrypted(secrets, data); err != nil {
+		return nil, nil, err
 	}
 	file, err := sopsfile.Parse(e.File, data, e.format)
 	if err != nil {
@@ -72,10 +72,21 @@ func (e *encryption) encrypt(ctx context.Context, secrets map[string]string, fla
 	return data, file.Recipients(), nil
 }
 
+// unencrypted says that sops left a secret as it is in a file.
+func (e *encryption) unencrypted(secrets map[string]string, data []byte) error {
+	name := contained(secrets, data)
+	if name == "" {
+		return nil
+	}
+	return cli.WithHint(fmt.Errorf("encrypt %s: sops leaves %q unencrypted", e.File, name),
+		"the rule for it in .sops.yaml encrypts some keys only: give the file a rule without encrypted_regex, "+
+			"unencrypted_regex and the like")
+}
+
 // contained is the name of a secret of which data has a line, or empty.
 func contained(secrets map[string]string, data []byte) string {
-	for name, secret := range secrets {
-		for line := range strings.Lines(secret) {
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		for line := range strings.Lines(secrets[name]) {
 			if bytes.Contains(data, []byte(strings.TrimSpace(line))) {
 				return name
 			}
