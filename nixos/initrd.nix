@@ -34,20 +34,25 @@ let
 
   # Secrets and templates, each with where it is on the running system and what it is called in
   # manifests.
-  items =
+  itemsOf =
     let
       of =
-        kind: field: directory:
+        kind: field: directory: set:
         lib.mapAttrsToList (name: item: {
           inherit item;
           option = "sops.${kind}.${lib.strings.escapeNixIdentifier name}";
           origin.${field} = item.name;
           # The file itself. With a path of its own, that is a link to it.
           file = "/run/secrets${lib.optionalString item.neededForUsers "-for-users"}${directory}/${plain item.name}";
-        }) cfg.${kind};
+        }) set;
     in
-    of "secrets" "secret" "" ++ of "templates" "template" "/rendered";
-  marked = builtins.filter (i: i.item.neededForInitrd) items;
+    secrets: templates: of "secrets" "secret" "" secrets ++ of "templates" "template" "/rendered" templates;
+  items = itemsOf cfg.secrets cfg.templates;
+  marked =
+    let
+      needed = lib.filterAttrs (_: item: item.neededForInitrd);
+    in
+    itemsOf (needed cfg.secrets) (needed cfg.templates);
   plain = builtins.unsafeDiscardStringContext;
 
   # Whether the user switched the whole thing off. It must not look at the default of the option,

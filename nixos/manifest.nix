@@ -27,33 +27,35 @@ let
   }
   // lib.optionalAttrs (cfg.keyTimeout != 30) { inherit (cfg) keyTimeout; }; # the programs' own default
 
-  # A sops file given as a Nix path is copied into the store; a string stays as it is.
+  # The fields of sops-nix's manifest, some of which only other programs read. Selecting makes no thunk
+  # for each field of each secret, which counts with hundreds of them.
+  fields = lib.genAttrs [
+    "format"
+    "gid"
+    "group"
+    "mode"
+    "name"
+    "neededForUsers"
+    "owner"
+    "path"
+    "reloadUnits"
+    "restartUnits"
+    "sopsFileHash"
+    "uid"
+  ] (_: null);
+  installed = item: builtins.intersectAttrs fields item;
+
   source = secret: {
     inherit (secret) name format;
     key = if builtins.elem secret.format formats.optional && !secret.extractKey then "" else secret.key;
+    # A sops file given as a Nix path is copied into the store; a string stays as it is.
     sopsFile = "${secret.sopsFile}";
   };
-
-  # Nothing of ours reads them. Other programs know them from sops-nix.
-  forOthers = secret: { inherit (secret) neededForUsers sopsFileHash; };
 
   text =
     template:
     { inherit (template) name; }
     // (if template.hasFile then { file = "${template.file}"; } else { inherit (template) content; });
-
-  placement = item: {
-    inherit (item)
-      path
-      mode
-      owner
-      uid
-      group
-      gid
-      restartUnits
-      reloadUnits
-      ;
-  };
 
   # Placeholders are options by attribute name; manifests know secrets by their names.
   placeholdersOf =
@@ -94,9 +96,9 @@ let
       ++ lib.optional (cfg.validateSopsFiles && cfg.hostRecipients != [ ]) checkInitrd;
       value = keySources // {
         version = 1;
-        secrets = map (s: source s // placement s // forOthers s) (values secrets);
-        templates = map (t: text t // placement t) (values templates);
-        placeholderBySecretName = placeholdersOf secrets;
+        secrets = map (s: installed s // source s) (values secrets);
+        templates = map (t: installed t // text t) (values templates);
+        placeholderBySecretName = lib.optionalAttrs (templates != { }) (placeholdersOf secrets);
         secretsMountPoint = "${directory}.d";
         symlinkPath = directory;
         inherit (cfg) keepGenerations useTmpfs;

@@ -8,7 +8,6 @@
   seal, # whether they are sealed in the initrd unless they say otherwise
   directory, # where they are installed, below the directories of secrets: "" or "/rendered"
 }:
-{ config, name, ... }:
 
 let
   inherit (lib)
@@ -23,7 +22,7 @@ let
   };
 
   groupOf =
-    owner:
+    name: owner:
     let
       byName = lib.findFirst (user: user.name == owner) null (builtins.attrValues users);
     in
@@ -36,12 +35,11 @@ let
         "sops.${kind}.${lib.strings.escapeNixIdentifier name}.owner: there is no user ${owner} in users.users; "
         + "correct it, or set `group` as well"
       );
-in
-{
-  options = {
+
+  # Declared once, not anew for each of hundreds of secrets. The defaults that depend on it follow below.
+  declared = {
     name = mkOption {
       type = types.singleLineStr;
-      default = name;
       defaultText = literalMD "the attribute name";
       description = ''
         The name of the file in {file}`/run/secrets${directory}`. It may contain slashes.
@@ -50,7 +48,6 @@ in
 
     path = mkOption {
       type = types.singleLineStr;
-      default = "/run/secrets${lib.optionalString config.neededForUsers "-for-users"}${directory}/${config.name}";
       defaultText = literalMD (
         "{file}`/run/secrets${directory}/‹name›`, or with {option}`neededForUsers` "
         + "{file}`/run/secrets-for-users${directory}/‹name›`"
@@ -87,7 +84,6 @@ in
 
     group = mkOption {
       type = types.nullOr types.singleLineStr;
-      default = if config.owner == null then null else groupOf config.owner;
       defaultText = literalMD "the group of {option}`owner` in {option}`users.users`";
       description = ''
         The group to which the file belongs. It can be set only while {option}`gid` is 0.
@@ -134,7 +130,6 @@ in
 
     neededForInitrd = mkOption {
       type = types.bool;
-      default = config.initrd.only;
       defaultText = literalExpression "initrd.only";
       description = ''
         Whether the ${noun} is put into the initrd when the boot loader is installed. It is
@@ -149,11 +144,6 @@ in
     initrd = {
       path = mkOption {
         type = types.singleLineStr;
-        default =
-          if config.initrd.credential != null then
-            "/.extra/credentials/${config.initrd.credential}.cred"
-          else
-            config.path;
         defaultText = literalExpression "path";
         example = "/etc/ssh/ssh_host_ed25519_key";
         description = ''
@@ -164,7 +154,6 @@ in
 
       mode = mkOption {
         type = octal;
-        default = config.mode;
         defaultText = literalExpression "mode";
         description = "The permissions of the file in stage 1, in octal.";
       };
@@ -193,7 +182,6 @@ in
 
       seal = mkOption {
         type = types.bool;
-        default = seal && !config.initrd.early;
         defaultText = literalMD "{option}`sops.initrd.seal.enable`, except with {option}`initrd.early`";
         description = ''
           Whether the ${noun} is sealed to the TPM on the boot partition, see {option}`sops.initrd.seal.enable`.
@@ -223,6 +211,28 @@ in
           {file}`/run`, does not work with it.
         '';
       };
+    };
+  };
+  withDefault = option: default: option // { inherit default; };
+in
+{ config, name, ... }:
+{
+  options = declared // {
+    name = withDefault declared.name name;
+    path = withDefault declared.path (
+      (if config.neededForUsers then "/run/secrets-for-users" else "/run/secrets") + "${directory}/${config.name}"
+    );
+    group = withDefault declared.group (if config.owner == null then null else groupOf name config.owner);
+    neededForInitrd = withDefault declared.neededForInitrd config.initrd.only;
+    initrd = declared.initrd // {
+      path = withDefault declared.initrd.path (
+        if config.initrd.credential != null then
+          "/.extra/credentials/${config.initrd.credential}.cred"
+        else
+          config.path
+      );
+      mode = withDefault declared.initrd.mode config.mode;
+      seal = withDefault declared.initrd.seal (seal && !config.initrd.early);
     };
   };
 }

@@ -156,7 +156,7 @@ in
         }
       ];
       templates = [ ];
-      placeholderBySecretName.test_key = "<SOPS:${builtins.hashString "sha256" "test_key"}:PLACEHOLDER>";
+      placeholderBySecretName = { }; # there is no template
       secretsMountPoint = "/run/secrets.d";
       symlinkPath = "/run/secrets";
       keepGenerations = 1;

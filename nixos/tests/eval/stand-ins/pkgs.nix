@@ -131,6 +131,7 @@ let
       path = "/nixpkgs";
       runtimeShell = "${pkgs.bash}/bin/bash";
       stdenv = {
+        inherit isLinux;
         buildPlatform = platform;
         hostPlatform = platform;
         shellDryRun = "${pkgs.bash}/bin/bash -n";
