@@ -104,7 +104,9 @@ func lendTerminal(cmd *exec.Cmd) func() {
 func memoryDir() string {
 	for _, dir := range []string{"/run", "/dev/shm"} {
 		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) != nil || st.Type != unix.TMPFS_MAGIC && st.Type != unix.RAMFS_MAGIC {
+		err := unix.Statfs(dir, &st)
+		kind := uint32(st.Type) // signed, and of another size, on some architectures
+		if err != nil || kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
 			continue
 		}
 		if unix.Access(dir, unix.W_OK|unix.X_OK) == nil {

@@ -40,6 +40,10 @@ type claim struct {
 
 // MkdirAll makes the directory dir, and those above it that are missing, as openParent does.
 func MkdirAll(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
 	d, err := openParent(dir)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/generation"
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
@@ -78,8 +79,11 @@ func (s *Store) Add(sum Sum, dir string) error {
 // Installers of boot loaders run us with umasks that would lock out everybody but root.
 func (s *Store) Make() error {
 	const all = 0o700
-	err := os.MkdirAll(s.dir, all)
+	err := generation.MkdirAll(filepath.Dir(s.dir)) // what is above it is for everybody
 	if err == nil {
+		err = os.Mkdir(s.dir, all)
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
 		err = s.trusted()
 	}
 	if info, stat := os.Lstat(s.dir); err == nil && stat == nil && info.Mode().Perm()&all != all {

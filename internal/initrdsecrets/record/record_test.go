@@ -197,3 +197,17 @@ func TestAdd_storeUnderAnyUmask(t *testing.T) {
 		t.Errorf("%v, %v; want mode 0700", info.Mode(), err)
 	}
 }
+
+// What is missing above a store is made for everybody: /var/lib is not the store's alone.
+func TestAdd_directoriesAboveTheStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := In(filepath.Join(dir, "var/lib/store")).Add(Sum{1}, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{"var": 0o755, "var/lib": 0o755, "var/lib/store": 0o700} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want %v", name, info.Mode(), err, want)
+		}
+	}
+}
