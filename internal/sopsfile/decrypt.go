@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/getsops/sops/v3"
-	"github.com/getsops/sops/v3/aes"
 
 	"github.com/sops-initrd/sops-initrd/internal/keyring"
 )
@@ -30,7 +29,11 @@ func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring) (*Plain, []Attem
 	}
 	tree := f.tree
 	tree.Branches = clone(f.tree.Branches)
-	c := &checkedCipher{Cipher: aes.NewCipher()}
+	values, err := newCipher(key)
+	if err != nil {
+		return nil, attempts, err
+	}
+	c := &checkedCipher{Cipher: values}
 	var computed string
 	err = guard(func() (err error) {
 		computed, err = tree.Decrypt(key, c)
@@ -39,23 +42,15 @@ func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring) (*Plain, []Attem
 	if err != nil {
 		return nil, attempts, c.explain(err)
 	}
-	stored, err := decryptMAC(tree.Metadata, key)
+	stored, err := values.Decrypt(tree.Metadata.MessageAuthenticationCode, nil, tree.Metadata.LastModified.Format(time.RFC3339))
+	mac, isText := stored.(string)
 	switch {
-	case err != nil:
+	case err != nil || !isText:
 		return nil, attempts, errors.New("its message authentication code, or lastmodified in the sops metadata, was changed")
-	case subtle.ConstantTimeCompare([]byte(stored), []byte(computed)) != 1:
+	case subtle.ConstantTimeCompare([]byte(mac), []byte(computed)) != 1:
 		return nil, attempts, errors.New("its message authentication code does not fit: values were added, removed or changed without sops")
 	}
 	return &Plain{f, tree.Branches, make(index)}, attempts, nil
-}
-
-func decryptMAC(m sops.Metadata, key []byte) (mac string, err error) {
-	err = guard(func() error {
-		v, err := aes.NewCipher().Decrypt(m.MessageAuthenticationCode, key, m.LastModified.Format(time.RFC3339))
-		mac, _ = v.(string)
-		return err
-	})
-	return mac, err
 }
 
 // checkedCipher remembers where decryption failed, without what.

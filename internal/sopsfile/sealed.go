@@ -35,9 +35,6 @@ func (f *File) Seal() (*Sealed, error) {
 	return &Sealed{f, tree.Branches, make(index)}, nil
 }
 
-// cipherBegin is what every encrypted value begins with.
-const cipherBegin = "ENC[AES256_GCM,data:"
-
 // markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's decision alone. The mark is the
 // type, bytes, which no reader of a format makes.
 type markingCipher struct{}

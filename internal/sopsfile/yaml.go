@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/stores"
@@ -95,7 +96,11 @@ func plainValue(n *yaml.Node) (value any, ok bool) {
 		case stringTag:
 			return n.Value, true
 		case integerTag, floatTag, booleanTag, nullTag:
-			return value, n.Decode(&value) == nil
+			err := n.Decode(&value)
+			if large, ok := value.(int64); ok { // on machines of 32 bits: sops knows no number but int
+				value = strconv.FormatInt(large, 10)
+			}
+			return value, err == nil
 		}
 	case yaml.DocumentNode, yaml.AliasNode:
 	}
