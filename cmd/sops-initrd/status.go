@@ -61,7 +61,8 @@ lacks its secrets, and when there is no boot entry at all.`,
   sops-initrd status --clean`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return cli.WithHint(cli.Usage(fmt.Errorf("%s: no operand expected, got %q", c.Name(), args)), seeHelp(c))
+				err := fmt.Errorf("%s: no operand expected, got %q", c.Name(), args)
+				return cli.WithHint(cli.Usage(err), seeHelp(c))
 			}
 			return nil
 		},
@@ -90,7 +91,8 @@ lacks its secrets, and when there is no boot entry at all.`,
 	flags := c.Flags()
 	flags.BoolVar(&o.Deep, "deep", false, "compare each image with the initrd of its system as well")
 	flags.BoolVarP(&f.long, "long", "l", false, "print image, system and problems of each entry")
-	flags.StringVar(&f.metrics, "prometheus", "", "write metrics to `FILE` for Prometheus' node exporter (- is stdout)")
+	flags.StringVar(&f.metrics, "prometheus", "",
+		"write metrics to `FILE` for Prometheus' node exporter (- is stdout)")
 	flags.BoolVar(&f.clean, "clean", false, "remove files with secrets that no entry loads")
 	return c
 }
@@ -158,7 +160,9 @@ func groups(s *bootloader.Status) (all []group) {
 // statusText is a status for people, in 80 columns unless it is long.
 func statusText(s *bootloader.Status, long bool) string {
 	var b strings.Builder
-	line := func(format string, args ...any) { b.WriteString(cli.Visible(fmt.Sprintf(format, args...)) + "\n") }
+	line := func(format string, args ...any) {
+		b.WriteString(cli.Visible(fmt.Sprintf(format, args...)) + "\n")
+	}
 	var repairs []string
 	for _, g := range groups(s) {
 		line("%s, %s: %s", g.boot, g.loader, summary(g.entries))
@@ -259,18 +263,23 @@ func metrics(s *bootloader.Status, now time.Time) string {
 		head(name, help)
 		fmt.Fprintf(&b, "%s %d\n", name, value)
 	}
-	single("sops_initrd_check_success", "Whether the boot entries could be checked.", number(s.Error == ""))
-	single("sops_initrd_last_check_timestamp_seconds", "When the boot entries were checked.", now.Unix())
+	single("sops_initrd_check_success", "Whether boot entries could be checked.",
+		number(s.Error == ""))
+	single("sops_initrd_last_check_timestamp_seconds", "When boot entries were checked.",
+		now.Unix())
 	single("sops_initrd_entries", "Boot entries of NixOS.", int64(len(s.Entries)))
-	head("sops_initrd_entry_lacks_secrets", "Whether a boot entry would not find the initrd secrets of its system.")
+	head("sops_initrd_entry_lacks_secrets",
+		"Whether a boot entry would not find the initrd secrets of its system.")
 	for i, e := range s.Entries {
 		fmt.Fprintf(&b, "sops_initrd_entry_lacks_secrets{%s} %d\n", labels(i, e), number(e.Lacks))
 	}
-	head("sops_initrd_entry_readable", "Whether other users of the host can read the initrd secrets of a boot entry.")
+	head("sops_initrd_entry_readable",
+		"Whether other users of the host can read the initrd secrets of a boot entry.")
 	for i, e := range s.Entries {
 		fmt.Fprintf(&b, "sops_initrd_entry_readable{%s} %d\n", labels(i, e), number(e.Readable))
 	}
-	single("sops_initrd_unreadable_entries", "Boot entries that could not be read.", int64(len(s.Unreadable)))
+	single("sops_initrd_unreadable_entries", "Boot entries that could not be read.",
+		int64(len(s.Unreadable)))
 	single("sops_initrd_leftover_files", "Files with initrd secrets that no boot entry loads.",
 		int64(len(s.Leftovers)+len(s.Temporary)))
 	return b.String()

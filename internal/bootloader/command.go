@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// termGrace is how long programs have to clean up after SIGTERM. systemd gives a whole service 90 s.
+// termGrace is how long programs have to clean up after SIGTERM. systemd gives a service 90 s.
 const termGrace = 10 * time.Second
 
 const termPoll = 20 * time.Millisecond
@@ -95,7 +95,7 @@ func lendTerminal(cmd *exec.Cmd) func() {
 	}
 	cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, fd
 	return func() {
-		signal.Ignore(unix.SIGTTOU) // from here to our end: in the background, the next call would stop us
+		signal.Ignore(unix.SIGTTOU) // in the background, the next call would stop us
 		_ = unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, own)
 	}
 }
@@ -148,7 +148,8 @@ func removeStaleTemps(parent string) {
 		if !f.IsDir() || !strings.HasPrefix(f.Name(), tempPrefix) {
 			continue
 		}
-		dir, err := os.OpenFile(filepath.Join(parent, f.Name()), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		const flags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_DIRECTORY
+		dir, err := os.OpenFile(filepath.Join(parent, f.Name()), flags, 0)
 		if err != nil {
 			continue
 		}

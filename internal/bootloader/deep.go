@@ -71,7 +71,9 @@ type Running struct {
 const CurrentSystem = "/run/current-system"
 
 // ImagesOf finds what boot entries load for a system. It is an error when no entry boots it.
-func ImagesOf(ctx context.Context, toplevel string, boots []string, variables string) (*Running, error) {
+func ImagesOf(
+	ctx context.Context, toplevel string, boots []string, variables string,
+) (*Running, error) {
 	r := &Running{System: Open(toplevel)}
 	if r.System.Gone() {
 		return nil, fmt.Errorf("system %s: not found", toplevel)
@@ -99,7 +101,8 @@ func ImagesOf(ctx context.Context, toplevel string, boots []string, variables st
 	slices.Sort(r.Images)
 	r.Images = slices.Compact(r.Images)
 	if len(r.Images) == 0 {
-		return nil, fmt.Errorf("no boot entry in %q loads an initrd for system %s", boots, r.System.Toplevel)
+		return nil, fmt.Errorf("no boot entry in %q loads an initrd for system %s",
+			boots, r.System.Toplevel)
 	}
 	return r, nil
 }

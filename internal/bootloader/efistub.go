@@ -11,9 +11,9 @@ import (
 func efiStub() loader {
 	return loader{
 		kind: EFIStub,
-		form: `boot entries of the firmware that start the kernel directly (made
-with efibootmgr), and scripts for the firmware's shell,
-efi/nixos/generation-*-startup.nsh`,
+		form: `boot entries of the firmware that start the kernel
+directly (made with efibootmgr), and scripts for the
+firmware's shell, efi/nixos/generation-*-startup.nsh`,
 		files: []string{
 			"efi/nixos/generation-*-startup.nsh", "EFI/nixos/generation-*-startup.nsh", "startup.nsh",
 		},

@@ -9,7 +9,7 @@ import (
 func extlinux() loader {
 	return loader{
 		kind:  Extlinux,
-		form:  "extlinux/extlinux.conf, also of U-Boot; with several --boot, all of them",
+		form:  "extlinux/extlinux.conf, also of U-Boot",
 		files: []string{"extlinux/extlinux.conf"},
 		read: lines(func(p *parser, n int, word, rest, _ string) {
 			switch strings.ToLower(word) {

@@ -10,7 +10,8 @@ func grub() loader {
 		files:   []string{"grub/grub.cfg"},
 		chosen:  chosenNumber, // the first; of others submenus would have to be counted
 		read: lines(func(p *parser, n int, word, rest, _ string) {
-			if value, ok := strings.CutPrefix(rest, "default="); ok && word == "set" && strings.Trim(value, `"'`) == "0" {
+			value, ok := strings.CutPrefix(rest, "default=")
+			if ok && word == "set" && strings.Trim(value, `"'`) == "0" {
 				p.menu.preferred = "0"
 			}
 			if word == "menuentry" {

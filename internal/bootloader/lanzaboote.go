@@ -28,8 +28,8 @@ func lanzaboote() loader {
 	}
 }
 
-// unified takes a unified kernel image that an entry names: the system, unless the entry has parameters
-// of its own, and the initrd inside.
+// unified takes a unified kernel image that an entry names: the system, unless the entry has
+// parameters of its own, and the initrd inside.
 func (p *parser) unified(name string) {
 	file := p.menu.host(p.file, name)
 	rel, ok := p.menu.dir.below(file)
@@ -99,7 +99,8 @@ func EmbeddedInitrd(file string) (r io.ReaderAt, size int64, closer io.Closer, e
 	}
 	s := f.Section(".initrd")
 	if s == nil {
-		return nil, 0, nil, errors.Join(fmt.Errorf("unified kernel image %s: has no initrd", file), f.Close())
+		err := fmt.Errorf("unified kernel image %s: has no initrd", file)
+		return nil, 0, nil, errors.Join(err, f.Close())
 	}
 	size = int64(s.Size)
 	if s.VirtualSize > 0 && int64(s.VirtualSize) < size {

@@ -19,7 +19,9 @@ type scan struct {
 	dirs map[string]bool // with images; in others only temporary files are looked for
 }
 
-func newScan(d *Dir) *scan { return &scan{d, newFiles(), map[string]bool{ownName: true, ".": false}} }
+func newScan(d *Dir) *scan {
+	return &scan{d, newFiles(), map[string]bool{ownName: true, ".": false}}
+}
 
 // add notes what an entry loads.
 func (s *scan) add(e Entry) {

@@ -91,7 +91,8 @@ func (r *run) limineEntry(ctx context.Context, e Entry, s System) error {
 		if wantsNone(s) {
 			return nil
 		}
-		fault := fmt.Errorf("the entry %q has no initrd secrets: the installer ignored that they could not be made", e.Title)
+		fault := fmt.Errorf("the entry %q has no initrd secrets: "+
+			"the installer ignored that they could not be made", e.Title)
 		if r.Hook.SkipNoKey { // the appender has said loudly that there is no key yet, or failed
 			r.Hook.Warn(fault.Error())
 			return nil
@@ -142,7 +143,8 @@ func (r *run) refresh(first, second string) error {
 	if err != nil || bytes.Equal(got, want) {
 		return err
 	}
-	return atomicfile.WriteFile(atomicfile.OS(), second, want, atomicfile.Attr{Mode: 0o600, UID: -1, GID: -1})
+	attr := atomicfile.Attr{Mode: 0o600, UID: -1, GID: -1}
+	return atomicfile.WriteFile(atomicfile.OS(), second, want, attr)
 }
 
 // read reads a file of the boot directory that is reached without links.

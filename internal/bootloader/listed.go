@@ -18,8 +18,9 @@ func listed() loader {
 	return loader{
 		kind: Listed,
 		form: ListName + ` in the boot directory, written by INSTALLER:
-{"version": 1, "entries": [{"title": "…", "system": "/nix/store/…",
-"image": "path"}]}, each image below the boot directory and that of
+{"version": 1, "entries": [{"title": "…",
+"system": "/nix/store/…", "image": "path"}]},
+each image below the boot directory and that of
 one system only`,
 		files:    []string{ListName},
 		read:     readList,
@@ -83,7 +84,8 @@ func readList(m *Menu, file string, f *os.File) ([]Entry, error) {
 		// FAT does not distinguish upper and lower case.
 		system, key := real(e.System), strings.ToLower(rel)
 		if other, taken := owners[key]; taken && other != system {
-			return nil, fmt.Errorf("entry %d: image %s is that of %s, too; every system needs one of its own",
+			return nil, fmt.Errorf("entry %d: image %s is that of %s, too; "+
+				"every system needs one of its own",
 				i+1, image, other)
 		}
 		owners[key] = system

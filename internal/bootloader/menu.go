@@ -129,7 +129,8 @@ func (m *Menu) host(file, name string) string {
 			return m.dir.host(c)
 		}
 	}
-	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() && strings.HasPrefix(name, store) {
+	info, err := os.Stat(name)
+	if err == nil && info.Mode().IsRegular() && strings.HasPrefix(name, store) {
 		return name
 	}
 	return m.dir.host(name)

@@ -13,18 +13,21 @@ import (
 // names.
 //
 //   - The builder that nixpkgs had until 24.05 (raspberrypi-builder.sh) and nixos-raspberrypi's
-//     kernelboot put the default's files at the top. Of older generations there are records: N-system,
-//     N-initrd and others in old/ or nixos-kernels/, each with a path. Whoever goes back copies what
-//     they name to the top.
-//   - nixos-raspberrypi's newer bootloader "kernel" (nixos-generations-builder.sh) has a directory for
-//     every generation, nixos/N-default.
+//     kernelboot put the default's files at the top. Of older generations there are records:
+//     N-system, N-initrd and others in old/ or nixos-kernels/, each with a path. Whoever goes back
+//     copies what they name to the top.
+//   - nixos-raspberrypi's newer bootloader "kernel" (nixos-generations-builder.sh) has a directory
+//     for every generation, nixos/N-default.
 func raspberryPi() loader {
 	return loader{
 		kind: RaspberryPi,
-		form: `what a Raspberry Pi's firmware loads: initrd and cmdline.txt, and
-directories or records of generations`,
-		files: []string{"cmdline.txt", "*/*/cmdline.txt", "old/*" + systemSuffix, "nixos-kernels/*" + systemSuffix},
-		read:  readRaspberryPi,
+		form: `what a Raspberry Pi's firmware loads: initrd and
+cmdline.txt, and directories or records of generations`,
+		files: []string{
+			"cmdline.txt", "*/*/cmdline.txt",
+			"old/*" + systemSuffix, "nixos-kernels/*" + systemSuffix,
+		},
+		read: readRaspberryPi,
 		chosen: func(m *Menu) {
 			prefix := ""
 			if f, err := m.dir.open("config.txt"); err == nil {
@@ -63,7 +66,8 @@ func readRaspberryPi(m *Menu, file string, f *os.File) ([]Entry, error) {
 		return m.record(strings.TrimSpace(text), path.Join(dir, generation+"-initrd"), generation)
 	}
 	init := initOf().FindStringSubmatch(text)
-	if init == nil || strings.Contains(path.Base(dir), ".tmp.") || strings.Contains(path.Base(dir), ".bkp.") {
+	last := path.Base(dir)
+	if init == nil || strings.Contains(last, ".tmp.") || strings.Contains(last, ".bkp.") {
 		return nil, nil // somebody else's, or what an interrupted installer left and the next one removes
 	}
 	title := "default"

@@ -39,7 +39,9 @@ type parser struct {
 
 // lines makes a reader of menus from what a loader does with a line: its number, its first word,
 // what follows, and all of it.
-func lines(take func(p *parser, n int, word, rest, line string)) func(*Menu, string, *os.File) ([]Entry, error) {
+func lines(
+	take func(p *parser, n int, word, rest, line string),
+) func(*Menu, string, *os.File) ([]Entry, error) {
 	return func(m *Menu, file string, f *os.File) ([]Entry, error) {
 		text, err := readText(f)
 		if err != nil {
@@ -130,7 +132,8 @@ func lastWord(line, initrd string) string {
 
 // parameter replaces the initrd in kernel parameters.
 func parameter(line, initrd string) string {
-	return initrdParameter().ReplaceAllString(line, "${1}initrd="+strings.ReplaceAll(initrd, "$", "$$"))
+	literal := strings.ReplaceAll(initrd, "$", "$$")
+	return initrdParameter().ReplaceAllString(line, "${1}initrd="+literal)
 }
 
 // fromTop names a file from the top of the boot partition.

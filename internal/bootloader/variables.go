@@ -125,7 +125,9 @@ type loadOption struct {
 	parameters  []uint16 // UTF-16 as it is: a firmware may have written what is no valid text
 }
 
-const loadOptionHead = 10 // attributes of the variable (4), of the option (4), length of the path (2)
+// loadOptionHead has the attributes of the variable (4), of the option (4), and the length of the
+// device path (2).
+const loadOptionHead = 10
 
 func parseLoadOption(data []byte) (*loadOption, error) {
 	if len(data) < loadOptionHead {
