@@ -11,8 +11,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/faults"
 )
 
-// Nothing of a base but its ends is read, whatever its size, when there is nothing to do, or when the image is a new file. Otherwise it is
-// read once, to be copied.
+// Nothing of a base but its ends is read, whatever its size, when there is nothing to do, or when
+// the image is a new file. Otherwise it is read once, to be copied.
 func TestInstall_cost(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{})

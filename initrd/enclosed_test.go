@@ -148,7 +148,8 @@ func TestInstall_enclosed_compares_with_base(t *testing.T) {
 	}
 }
 
-// Issue 17, fault 4: a run that works in the directory is waited for, in every form, and until a signal comes.
+// Issue 17, fault 4: a run that works in the directory is waited for, in every form, and until a
+// signal comes.
 func TestInstall_waits(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{1})

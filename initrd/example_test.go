@@ -77,7 +77,8 @@ func Example() {
 	// <nil>
 }
 
-// What a stage 1 expects is a profile. This one copies the files of a directory to their places, by a shell script.
+// What a stage 1 expects is a profile. This one copies the files of a directory to their places,
+// by a shell script.
 func ExampleNewSegment() {
 	_, err := initrd.NewSegment([]initrd.Entry{
 		{Path: "/.secrets/etc/key", Mode: 0o400, Data: []byte("a")},
@@ -103,7 +104,8 @@ func ExampleSegment_Entries() {
 	// -r--r----- 152 152 6 /etc/wg.key
 }
 
-// A boot loader that installs a copy of a pristine initrd, and whose copy others may have appended to.
+// A boot loader that installs a copy of a pristine initrd, and whose copy others may have
+// appended to.
 func ExampleInstall_base() {
 	dir, image, remove := scratch()
 	defer remove()

@@ -104,9 +104,9 @@ func (s *scenario) layer(l atomicfile.Layer) atomicfile.Layer {
 	return l
 }
 
-// Every operation of every way to write is failed, or the program stopped at it. Afterwards the image is the old or the new one
-// (or, after an overwriting, its base is intact), the error says which, nothing is left behind that holds a secret, and the next
-// run mends everything.
+// Every operation of every way to write is failed, or the program stopped at it. Afterwards the
+// image is the old or the new one (or, after an overwriting, its base is intact), the error says
+// which, nothing is left behind that holds a secret, and the next run mends everything.
 func TestInstall_faults(t *testing.T) {
 	t.Parallel()
 	for _, s := range scenarios(t) {
@@ -140,7 +140,8 @@ func TestInstall_faults(t *testing.T) {
 	}
 }
 
-// checkOrder makes sure that the file is synced between rename and the directory's sync, which vfat needs.
+// checkOrder makes sure that the file is synced between rename and the directory's sync, which
+// vfat needs.
 func checkOrder(t *testing.T, ops []string, inPlace bool) {
 	t.Helper()
 	for i, op := range ops {
@@ -232,8 +233,8 @@ func (s *scenario) checkState(t *testing.T, got []byte, err error, gone bool) {
 	t.Errorf("hint %q says nothing of the image", hint)
 }
 
-// withoutSecretsToUse reports whether what is behind the base cannot make the kernel use a file: nothing, NULs, or an archive of which
-// the first file reaches to the end of the image.
+// withoutSecretsToUse reports whether what is behind the base cannot make the kernel use a file:
+// nothing, NULs, or an archive of which the first file reaches to the end of the image.
 func withoutSecretsToUse(image, base []byte) bool {
 	if !bytes.HasPrefix(image, base) {
 		return false
@@ -247,8 +248,8 @@ func withoutSecretsToUse(image, base []byte) bool {
 	return err == nil && h.data+int64(h.size) >= int64(len(tail))
 }
 
-// A full disk that shows itself only when the data is written, as with delayed allocation, leads to the same decisions as one that
-// is seen before.
+// A full disk that shows itself only when the data is written, as with delayed allocation, leads
+// to the same decisions as one that is seen before.
 func TestInstall_late_no_space(t *testing.T) {
 	t.Parallel()
 	plain := newc(rec{"bin/sh", typeRegular | 0o755, string(noise(5, 3000))})
@@ -313,6 +314,30 @@ func TestInstall_changed_meanwhile(t *testing.T) {
 		}
 		if got := readFile(t, b.image); string(got) != "somebody else's" || len(names(t, b.dir)) != 1 {
 			t.Errorf("image %q, directory %q", got, names(t, b.dir))
+		}
+	}
+}
+
+// A directory that is exchanged while a run works in it: neither the old nor the new one changes.
+func TestInstall_directory_exchanged(t *testing.T) {
+	t.Parallel()
+	for _, image := range [][]byte{nil, baseArchive()} {
+		b := newBoot(t, image)
+		moved := b.dir + "-moved"
+		l := &meddler{Layer: atomicfile.OS(), do: func() {
+			if err := errors.Join(os.Rename(b.dir, moved), os.Mkdir(b.dir, 0o700)); err != nil {
+				t.Error(err)
+			}
+		}}
+		_, err := Install(ctx, b.image, mustSegment(t, secrets("a"), Digest{}), Options{layer: l})
+		if err == nil || !strings.Contains(err.Error(), "its directory was exchanged") {
+			t.Errorf("error %v", err)
+		}
+		if n := names(t, b.dir); len(n) != 0 {
+			t.Errorf("new directory holds %q", n)
+		}
+		if n := names(t, moved); image == nil && len(n) != 0 || image != nil && !bytes.Equal(readFile(t, moved+"/initrd"), image) {
+			t.Errorf("old directory holds %q", n)
 		}
 	}
 }

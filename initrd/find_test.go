@@ -127,7 +127,8 @@ func TestExtract(t *testing.T) {
 	}
 }
 
-// A segment whose sums are right, and whose content is not what this package would have written, was forged.
+// A segment whose sums are right, and whose content is not what this package would have written,
+// was forged.
 func TestExtract_forged(t *testing.T) {
 	t.Parallel()
 	for name, forge := range map[string]func([]byte){

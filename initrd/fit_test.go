@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The premises of this file hold on a real kernel: a directory entry of a later archive sets the mode of an existing directory
-// and replaces a symbolic link by an empty directory.
+// The premises of this file hold on a real kernel: a directory entry of a later archive sets the
+// mode of an existing directory and replaces a symbolic link by an empty directory.
 
 func fitBase(t testing.TB) []byte {
 	t.Helper()
@@ -141,7 +141,8 @@ func TestInstall_outside_new_file(t *testing.T) {
 	b.install(s, o, Unchanged)
 }
 
-// A salvaged segment has exactly the directories that its base had not. On another base it is refused.
+// A salvaged segment has exactly the directories that its base had not. On another base it is
+// refused.
 func TestInstall_outside_salvaged(t *testing.T) {
 	t.Parallel()
 	base := fitBase(t)

@@ -14,7 +14,8 @@ import (
 
 var update = flag.Bool("update", false, "make testdata/images with the programs of this machine")
 
-// corpus is the images of testdata/images, made by the real compressors, and what a run or a fault makes of them.
+// corpus is the images of testdata/images, made by the real compressors, and what a run or a
+// fault makes of them.
 func corpus(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/images/*")
@@ -87,7 +88,8 @@ func makeCorpus(t *testing.T) {
 	writeFile(t, "testdata/images/microcode", append(append(bytes.Clone(early), make([]byte, 8)...), compress(t, KindZstd, plain)...))
 }
 
-// The walk of any image ends, needs little memory, and covers the image; what it calls a whole segment of ours is one.
+// The walk of any image ends, needs little memory, and covers the image; what it calls a whole
+// segment of ours is one.
 func FuzzInspect(f *testing.F) {
 	for _, image := range corpus(f) {
 		f.Add(image)
@@ -117,7 +119,8 @@ func FuzzInspect(f *testing.F) {
 	})
 }
 
-// checkOurs checks that what is called a segment of ours lies in the image, and is what this package would write if it is whole.
+// checkOurs checks that what is called a segment of ours lies in the image, and is what this
+// package would write if it is whole.
 func checkOurs(t *testing.T, image []byte, in *Installed) {
 	t.Helper()
 	if in.Base < 0 || in.Base > in.Offset || in.Offset+in.Length > int64(len(image)) || len(bytes.Trim(image[in.Base:in.Offset], "\x00")) > 0 {
@@ -234,8 +237,9 @@ func fuzzEntries(seed uint64, paths []byte, mode, id uint32) []Entry {
 	return entries
 }
 
-// Whatever the image is, installing changes nothing, or ends with an image in which our segment is the last part and the only
-// one of ours, and which a second run leaves alone; what is cut from it again is the same as if it had been cut at once.
+// Whatever the image is, installing changes nothing, or ends with an image in which our segment
+// is the last part and the only one of ours, and which a second run leaves alone; what is cut
+// from it again is the same as if it had been cut at once.
 func FuzzInstall(f *testing.F) {
 	for _, image := range corpus(f) {
 		for _, base := range []string{"none", KindZstd, KindCPIO} {
@@ -337,7 +341,8 @@ func replaceAll(t *testing.T, from, to string) []byte {
 // A stream that unpacks to far more than it is does not keep the walk busy for ever.
 func TestInspect_bomb(t *testing.T) {
 	t.Parallel()
-	// A frame of blocks that each repeat a byte 128 KiB long: four bytes of image for 128 KiB of data.
+	// A frame of blocks that each repeat a byte 128 KiB long: four bytes of image for 128 KiB of
+	// data.
 	bomb := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}
 	for range 1000 {
 		bomb = append(bomb, 0x02, 0x00, 0x10, 0x00)

@@ -80,7 +80,8 @@ type rec struct {
 	data string
 }
 
-// newc makes a plain archive without any library, so that a fault of ours or theirs is not on both sides of a test.
+// newc makes a plain archive without any library, so that a fault of ours or theirs is not on
+// both sides of a test.
 func newc(recs ...rec) []byte {
 	var b bytes.Buffer
 	for i, r := range append(recs, rec{name: trailerName}) {
@@ -183,7 +184,8 @@ func readFile(t testing.TB, path string) []byte {
 	return b
 }
 
-// scratch is a directory in memory where there is such a file system: thousands of fsyncs are slow on a disk.
+// scratch is a directory in memory where there is such a file system: thousands of fsyncs are
+// slow on a disk.
 func scratch(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "initrd-test-")

@@ -126,8 +126,8 @@ func (i *Image) Layout(ctx context.Context) (*Layout, error) {
 	return &Layout{Size: i.size, Parts: w.parts}, nil
 }
 
-// HasBase reports whether what stands before the segment is base, byte for byte; of an image without a
-// segment, whether all of it is. An enclosed image has no base.
+// HasBase reports whether what stands before the segment is base, byte for byte; of an image
+// without a segment, whether all of it is. An enclosed image has no base.
 func (i *Image) HasBase(ctx context.Context, base *os.File) (bool, error) {
 	info, err := base.Stat()
 	if err != nil || i.enclosed {

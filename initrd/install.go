@@ -36,7 +36,8 @@ type Options struct {
 	// Enclose makes an image that is a segment in a zstd frame and nothing else, for boot loaders
 	// that join initrds without padding. Base is then the initrd that will be unpacked before it.
 	Enclose bool
-	// Name is what messages call the image; "": its path. Some boot loaders have an image made under a name for the moment.
+	// Name is what messages call the image; "": its path. Some boot loaders have an image made
+	// under a name for the moment.
 	Name string
 	// AllowInPlace lets the end of the image be overwritten where the file system has no room for
 	// a second copy and the image holds a whole segment. A power cut at that moment leaves the

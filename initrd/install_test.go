@@ -400,8 +400,9 @@ func TestInstall_new_file_is_private_whatever_the_umask(t *testing.T) {
 	}
 }
 
-// An image whose segment says what base it has is not read as a whole: damage in the middle of it is mended with the new image, which is
-// written from the base. Where the image's own copy of the base is to be kept, it is compared first.
+// An image whose segment says what base it has is not read as a whole: damage in the middle of it
+// is mended with the new image, which is written from the base. Where the image's own copy of the
+// base is to be kept, it is compared first.
 func TestInstall_vouchedBase(t *testing.T) {
 	t.Parallel()
 	base := append(newc(rec{"f", typeRegular | 0o644, string(noise(1, 1<<20))}), make([]byte, 3)...)

@@ -80,7 +80,8 @@ func appendEntry(b []byte, inode int, e Entry) []byte {
 	return appendAligned(b, content)
 }
 
-// appendAligned appends data and NULs up to a multiple of four: archives are built from an offset that is one.
+// appendAligned appends data and NULs up to a multiple of four: archives are built from an offset
+// that is one.
 func appendAligned[T string | []byte](b []byte, data T) []byte {
 	b = append(b, data...)
 	return append(b, make([]byte, align4(int64(len(b)))-int64(len(b)))...)

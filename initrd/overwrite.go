@@ -85,6 +85,9 @@ func (j *job) overwrite(d *decision) error {
 }
 
 func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
+	if err := j.sameDir(); err != nil {
+		return err
+	}
 	if now, err := f.Stat(); err != nil {
 		return err
 	} else if now != j.info {

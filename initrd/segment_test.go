@@ -167,7 +167,8 @@ func TestSegment_contents_are_copied(t *testing.T) {
 	}
 }
 
-// The bytes of a segment are part of its promise: measured boot and content-addressed names depend on them.
+// The bytes of a segment are part of its promise: measured boot and content-addressed names
+// depend on them.
 func TestSegment_bytes_are_stable(t *testing.T) {
 	t.Parallel()
 	for base, want := range map[int64]string{
@@ -290,7 +291,8 @@ func TestSegment_prints_nothing(t *testing.T) {
 // bytesText is how %v shows the beginning of some bytes.
 func bytesText(b []byte) string { return strings.Trim(fmt.Sprintf("%v", b[:6]), "[]") }
 
-// What the library wrote is read back: it loses errors and cuts what does not fit into a field, in silence.
+// What the library wrote is read back: it loses errors and cuts what does not fit into a field,
+// in silence.
 func TestSegment_judged(t *testing.T) {
 	b, err := mustSegment(t, sample(), Digest{}).Bytes(0)
 	if err != nil {

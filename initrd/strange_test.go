@@ -138,7 +138,8 @@ func TestInstall_nothing_given(t *testing.T) {
 	}
 }
 
-// Entries outside secretsDir are compared with what is left of an image when our old segment is taken out of its middle.
+// Entries outside secretsDir are compared with what is left of an image when our old segment is
+// taken out of its middle.
 func TestInstall_outside_between(t *testing.T) {
 	t.Parallel()
 	old := mustSegment(t, []Entry{entryAt("/gone/a")}, Digest{})

@@ -90,7 +90,8 @@ func TestInstall_refuses_links_of_others(t *testing.T) {
 	}
 }
 
-// In a directory like /tmp somebody could have put a file of theirs where the loader's is expected.
+// In a directory like /tmp somebody could have put a file of theirs where the loader's is
+// expected.
 func TestInstall_planted_image(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -176,7 +177,8 @@ func TestInstall_warns_of_readers(t *testing.T) {
 	}
 }
 
-// Another name of the image may be another generation's: it keeps what it had, and is never written through.
+// Another name of the image may be another generation's: it keeps what it had, and is never
+// written through.
 func TestInstall_hard_link(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{})
@@ -200,7 +202,8 @@ func TestInstall_hard_link(t *testing.T) {
 	b.fails(s, Options{AllowInPlace: true, layer: fullLayer{Layer: osLayer(), capacity: int64(len(baseArchive())) + 5000}}, "no space left on device")
 }
 
-// Temporary files of runs that were killed hold secrets: the next run removes them, even when it has nothing else to do.
+// Temporary files of runs that were killed hold secrets: the next run removes them, even when it
+// has nothing else to do.
 func TestInstall_removes_stale_temporaries(t *testing.T) {
 	t.Parallel()
 	b := newBoot(t, baseArchive())

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// tornBases are bases of both kinds that matter: what follows a plain one is found by its structure, what follows a compressed
-// one by the end of the stream.
+// tornBases are bases of both kinds that matter: what follows a plain one is found by its
+// structure, what follows a compressed one by the end of the stream.
 func tornBases(t testing.TB) map[string][]byte {
 	plain := newc(rec{"a", typeRegular | 0o644, string(noise(7, 701))})
 	return map[string][]byte{"plain": plain, "zstd": compress(t, KindZstd, plain), "none": {}}
 }
 
-// Wherever a power cut tears a segment, and whatever a file system leaves in place of what was not written, the next run puts a
-// whole segment in its place, never behind it.
+// Wherever a power cut tears a segment, and whatever a file system leaves in place of what was
+// not written, the next run puts a whole segment in its place, never behind it.
 func TestInstall_torn_anywhere(t *testing.T) {
 	t.Parallel()
 	old := mustSegment(t, secrets("first", "another"), Digest{1})
@@ -65,8 +65,9 @@ func TestInstall_torn_anywhere(t *testing.T) {
 	}
 }
 
-// Blocks of a file can reach the disk in any order. Whatever set of a segment's sectors is missing, the next run does not take
-// the rest for somebody else's archive and put another segment behind it.
+// Blocks of a file can reach the disk in any order. Whatever set of a segment's sectors is
+// missing, the next run does not take the rest for somebody else's archive and put another
+// segment behind it.
 func TestInstall_sectors_missing(t *testing.T) {
 	t.Parallel()
 	const sector = 512
@@ -120,8 +121,9 @@ func haltedImage(image, base []byte) []byte {
 	return image
 }
 
-// While an image is overwritten in place, any of its sectors may be the old or the new one. In none of these states does the kernel use a
-// file, and the next run mends each, whether it knows the base or not.
+// While an image is overwritten in place, any of its sectors may be the old or the new one. In
+// none of these states does the kernel use a file, and the next run mends each, whether it knows
+// the base or not.
 func TestInstall_in_place_in_any_order(t *testing.T) {
 	t.Parallel()
 	const sector = 512
@@ -201,7 +203,8 @@ func TestInstall_marker_inside_a_file(t *testing.T) {
 	}
 }
 
-// A footer without the beginning that it speaks of proves nothing, when other bytes than NULs lie there.
+// A footer without the beginning that it speaks of proves nothing, when other bytes than NULs lie
+// there.
 func TestInstall_footer_alone(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{})

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -161,8 +163,28 @@ func (j *job) fill(p *atomicfile.Pending, d *decision) error {
 	return nil
 }
 
+// sameDir makes sure that the image's path still means the directory that was opened.
+func (j *job) sameDir() error {
+	opened, err := j.dir.Stat()
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(j.dirPath)
+	if err != nil {
+		return err
+	}
+	//nolint:unconvert // the type differs between architectures
+	if st := now.Sys().(*syscall.Stat_t); uint64(st.Dev) != opened.Dev || st.Ino != opened.Ino {
+		return fmt.Errorf("image %s: its directory was exchanged by somebody else meanwhile", j.image)
+	}
+	return nil
+}
+
 // unchangedSince makes sure that the name still means the file that was looked at.
 func (j *job) unchangedSince() error {
+	if err := j.sameDir(); err != nil {
+		return err
+	}
 	now, err := j.dir.Lstat(j.name)
 	switch {
 	case j.file == nil && errors.Is(err, fs.ErrNotExist):

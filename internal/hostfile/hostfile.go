@@ -1,5 +1,5 @@
-// Package hostfile answers what is asked about files of this host: who can write and read them, which file system they are
-// on, and what their kinds and modes are called.
+// Package hostfile answers what is asked about files of this host: who can write and read them,
+// which file system they are on, and what their kinds and modes are called.
 package hostfile
 
 import (
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Writers says who but root and the caller can write what info, which [os.Lstat] or the like gave, describes; "" for nobody.
-// For a directory, that is who can change what its names mean.
+// Writers says who but root and the caller can write what info, which [os.Lstat] or the like
+// gave, describes; "" for nobody. For a directory, that is who can change what its names mean.
 func Writers(info fs.FileInfo) string {
 	if who := stranger(info); who != "" {
 		return who
@@ -32,8 +32,9 @@ func stranger(info fs.FileInfo) string {
 	return fmt.Sprintf("belongs to user %d", uid)
 }
 
-// Replacers says who but root and the caller can write a file or directory, or put another in its place, because they can
-// write it or a directory above it; "" for nobody. In a sticky directory, such as /tmp, only the owner of a name can replace it.
+// Replacers says who but root and the caller can write a file or directory, or put another in its
+// place, because they can write it or a directory above it; "" for nobody. In a sticky directory,
+// such as /tmp, only the owner of a name can replace it.
 func Replacers(path string) (string, error) {
 	real, err := canonical(path)
 	if err != nil {
@@ -57,8 +58,8 @@ func Replacers(path string) (string, error) {
 	}
 }
 
-// Readable reports whether others than its owner and root can read a file or list a directory: by its mode, and that of all
-// directories above.
+// Readable reports whether others than its owner and root can read a file or list a directory: by
+// its mode, and that of all directories above.
 func Readable(path string) (bool, error) {
 	real, err := canonical(path)
 	if err != nil {
@@ -91,8 +92,8 @@ func ReadableWith(dir string, mode fs.FileMode) (bool, error) {
 	return loose != 0, nil
 }
 
-// MountPoint is the uppermost directory on the way to path that is on the same file system. A bind mount of the same file system
-// is not seen.
+// MountPoint is the uppermost directory on the way to path that is on the same file system. A
+// bind mount of the same file system is not seen.
 func MountPoint(path string) (string, error) {
 	p, err := canonical(path)
 	if err != nil {
@@ -113,8 +114,8 @@ func MountPoint(path string) (string, error) {
 	return p, nil
 }
 
-// Modeless reports whether files have no modes of their own on a file system of this type, as statfs(2) gives it, but those of the
-// mount's options.
+// Modeless reports whether files have no modes of their own on a file system of this type, as
+// statfs(2) gives it, but those of the mount's options.
 func Modeless(magic int64) bool {
 	const exfat, ntfs, ntfs3 = 0x2011bab0, 0x5346544e, 0x7366746e
 	switch magic {

@@ -49,7 +49,8 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// openToAll says whether everybody can pass dir; where temporary directories are private, nothing below can be readable.
+// openToAll says whether everybody can pass dir; where temporary directories are private, nothing
+// below can be readable.
 func openToAll(t *testing.T, dir string) bool {
 	t.Helper()
 	for ; ; dir = filepath.Dir(dir) {
