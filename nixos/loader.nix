@@ -86,6 +86,21 @@ let
         boots = [ "/boot" ];
       };
 
+  # How entries are written: the forms that sops-initrd install-loader reads (internal/bootloader).
+  forms = {
+    efi-boot-stub = "boot entries of the firmware that start the kernel directly, {file}`efi/nixos/generation-*-startup.nsh`";
+    extlinux = "{file}`extlinux/extlinux.conf`";
+    limine = "{file}`limine/limine.conf`";
+    listed = ''
+      anything else. The program lists what it installed in {file}`sops-initrd.json` in the boot directory:
+        `{"version": 1, "entries": [{"title": "…", "system": "/nix/store/…", "image": "path"}]}`. Each image
+        is a copy of that system's initrd, below the boot directory and shared with no other system. The
+        secrets are put into it'';
+    raspberrypi = "what a Raspberry Pi's firmware loads";
+    refind = "{file}`efi/refind/refind.conf`";
+    systemd-boot = "{file}`loader/entries/*.conf` of the Boot Loader Specification";
+  };
+
   # What is needed in the initrd comes last: with the loaders that need no wrapper, configurations
   # may decide by boot.loader.supportsInitrdSecrets what to put there.
   wrapped = cfg.initrd.loader != null && cfg.initrd.wrapLoader && cfg.initrd.active;
@@ -131,17 +146,7 @@ in
     };
 
     loader = mkOption {
-      type = types.nullOr (
-        types.enum [
-          "efi-boot-stub"
-          "extlinux"
-          "limine"
-          "listed"
-          "raspberrypi"
-          "refind"
-          "systemd-boot"
-        ]
-      );
+      type = types.nullOr (types.enum (builtins.attrNames forms));
       default = known.kind;
       defaultText = literalMD "that of generic-extlinux-compatible, limine, rEFInd and Raspberry Pis, else `null`";
       example = "listed";
@@ -150,16 +155,9 @@ in
         installer does not install initrd secrets. With {option}`boot.loader.external` it has to be
         said (unless the program installs initrd secrets, as lanzaboote does):
 
-        - `systemd-boot`: {file}`loader/entries/*.conf` of the Boot Loader Specification;
-        - `extlinux`: {file}`extlinux/extlinux.conf`;
-        - `refind`: {file}`efi/refind/refind.conf`;
-        - `raspberrypi`: what a Raspberry Pi's firmware loads;
-        - `efi-boot-stub`: boot entries of the firmware that start the kernel directly,
-          {file}`efi/nixos/generation-*-startup.nsh`;
-        - `listed`: anything else. The program lists what it installed in {file}`sops-initrd.json`
-          in the boot directory: `{"version": 1, "entries": [{"title": "…", "system":
-          "/nix/store/…", "image": "path"}]}`. Each image is a copy of that system's initrd, below
-          the boot directory and shared with no other system. The secrets are put into it.
+        ${lib.concatStringsSep "\n" (
+          lib.mapAttrsToList (name: words: "- `${name}`: ${words}") forms
+        )}
       '';
     };
 

@@ -191,7 +191,12 @@ func TestImportKeys_ownKeyring(t *testing.T) {
 	for _, c := range []struct{ name, variables, home string }{
 		{"in the git directory", "sopsCreateGPGHome=1", ".git/gnupg"},
 		{"of a project above", "mkdir -p a/b; cd a/b; sopsCreateGPGHome=1; sopsPGPKeys=../../$sopsPGPKeys", ".git/gnupg"},
-		{"of a worktree", `rmdir .git; mkdir "real git"; echo "gitdir: real git" >.git; sopsCreateGPGHome=1`, "real git/gnupg"},
+		{
+			"of a worktree, which may be removed",
+			`mkdir -p .git/worktrees/w wt; echo ../.. >.git/worktrees/w/commondir; echo "gitdir: ../.git/worktrees/w" >wt/.git
+sopsPGPKeys="$PWD/keys/hosts/rsa.asc"; cd wt; sopsCreateGPGHome=1`, ".git/gnupg",
+		},
+		{"of a submodule", `rmdir .git; mkdir "real git"; echo "gitdir: real git" >.git; sopsCreateGPGHome=1`, "real git/gnupg"},
 		{"elsewhere", `sopsCreateGPGHome=1 sopsGPGHome="$PWD/some where/gnupg/"`, "some where/gnupg"},
 		{"relative", `sopsCreateGPGHome=1 sopsGPGHome=ring`, "ring"},
 	} {

@@ -49,7 +49,7 @@ _sopsPaths() {
   done
 }
 
-# _sopsGitDir: print the git directory of the project around the working directory; that of a worktree is named in a file.
+# _sopsGitDir: print the git directory of the project around the working directory; that of a worktree is named in files.
 _sopsGitDir() {
   local dir=$PWD line
   until [[ -e $dir/.git ]]; do
@@ -63,6 +63,11 @@ _sopsGitDir() {
   IFS= read -r line <"$dir/.git" || return 1
   line=${line#gitdir: }
   [[ $line == /* ]] || line=$dir/$line
+  # git removes the directory of a worktree with it; a keyring belongs to the whole repository.
+  if [[ -e $line/commondir ]] && IFS= read -r dir <"$line/commondir"; then
+    [[ $dir == /* ]] || dir=$line/$dir
+    line=$(cd "$dir" && pwd) || return 1
+  fi
   [[ -d $line ]] && printf '%s\n' "$line"
 }
 
