@@ -47,7 +47,7 @@ func (a *accounts) lookUp(ctx context.Context, name string) (uint32, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, getentTimeout)
 	defer cancel()
-	getent := exec.CommandContext(ctx, "getent", a.database, name)
+	getent := exec.CommandContext(ctx, getentProgram(), a.database, name)
 	getent.WaitDelay = time.Second
 	line, err := getent.Output()
 	if ctx.Err() != nil {
@@ -57,6 +57,15 @@ func (a *accounts) lookUp(ctx context.Context, name string) (uint32, error) {
 		return id, nil
 	}
 	return 0, fmt.Errorf("unknown %s %q", a.kind, name)
+}
+
+// getentProgram is getent, which the module's PATH for activations need not have.
+func getentProgram() string {
+	const ofSystem = "/run/current-system/sw/bin/getent"
+	if _, err := exec.LookPath("getent"); err != nil && exists(ofSystem) {
+		return ofSystem
+	}
+	return "getent"
 }
 
 // parseAccounts reads lines of passwd(5) or group(5). In both the number is the third field.
