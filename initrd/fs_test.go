@@ -116,6 +116,9 @@ func TestInstall_full(t *testing.T) {
 
 // The same with an ext4 file system, which needs blocks of its own that cannot be foreseen.
 func TestInstall_full_ext4(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	slow(t)
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -331,6 +334,9 @@ func TestInstall_read_only(t *testing.T) {
 
 // An image of more than 4 GiB, most of it a hole.
 func TestInstall_over_4_GiB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	slow(t)
 	t.Parallel()
 	const size = 4<<30 + 12_345

@@ -358,6 +358,9 @@ func TestInstall_no_entries_creates_no_file(t *testing.T) {
 
 func TestInstall_hundred_times(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	base := compress(t, KindXZ, baseArchive())
 	b := newBoot(t, base)
 	times := 100

@@ -133,6 +133,9 @@ func (h host) segments(image string) (n int, size int64) {
 
 func TestAppend_aHundredChangesLeaveOneSegment(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHost(t)
 	base, err := compressedArchive(1000)
 	if err != nil {

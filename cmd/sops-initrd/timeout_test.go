@@ -13,6 +13,9 @@ import (
 
 // A program that does not answer is waited for as long as the manifest says, unless the command line says something else.
 func TestAppend_waitsAsLongAsTheManifestSays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHost(t)
 	sopsFile := h.encrypt("s.json", map[string]string{"luks": "value"})
 	h.manifest("m.json", sopsFile, []string{"luks"})
