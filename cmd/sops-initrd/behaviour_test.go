@@ -23,7 +23,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
-// host is a directory with a key, sops files and manifests, on which the program is run in this process.
+// host is a directory with a key, sops files and manifests, on which the program is run in this
+// process.
 type host struct {
 	*testing.T
 	dir  string
@@ -330,7 +331,8 @@ func TestAppend_warnsOfAnOpenImage(t *testing.T) {
 	}
 }
 
-// No value, no key and no digest is ever printed or left anywhere but in an image, whatever is wrong.
+// No value, no key and no digest is ever printed or left anywhere but in an image, whatever is
+// wrong.
 func TestNothingIsLeaked(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestBootstrap_plaintext traces the program and sops while they make a key: plaintext goes through pipes, and to no file.
+// TestBootstrap_plaintext traces the program and sops while they make a key: plaintext goes
+// through pipes, and to no file.
 func TestBootstrap_plaintext(t *testing.T) {
 	t.Parallel()
 	if ok, err := haveTool("strace"); err != nil {

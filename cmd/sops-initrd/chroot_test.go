@@ -15,8 +15,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// What nixos-install does, re-enacted: the boot loader of a system in /mnt is installed by its own programs, with /mnt as their root, the
-// boot partition mounted below, TMPDIR unset. There is no key on the new machine yet; later there is.
+// What nixos-install does, re-enacted: the boot loader of a system in /mnt is installed by its
+// own programs, with /mnt as their root, the boot partition mounted below, TMPDIR unset. There
+// is no key on the new machine yet; later there is.
 func TestFreshInstall_inAChroot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root for chroot and mounts")
@@ -98,8 +99,8 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 	h.run(cli.Done, "verify", "--manifest", h.path("outside.json"), h.path("mnt/boot/image"))
 }
 
-// freshLoader does the same with a loader whose installer knows nothing of secrets: there is no key yet, so the entry has no secrets, which is
-// said and shown.
+// freshLoader does the same with a loader whose installer knows nothing of secrets: there is no
+// key yet, so the entry has no secrets, which is said and shown.
 func (h host) freshLoader(inside func(status int, args ...string) string) {
 	h.Helper()
 	h.write("mnt/store/system/initrd", string(h.read("mnt/store/initrd")))

@@ -13,8 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// makeBase writes a compressed initrd of exactly the given size, with a symbolic link /linked to a directory and one file that
-// cannot be compressed.
+// makeBase writes a compressed initrd of exactly the given size, with a symbolic link /linked
+// to a directory and one file that cannot be compressed.
 func makeBase(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: base FILE SIZE")

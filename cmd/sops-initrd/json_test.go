@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// schemas are the definitions of docs/reference/output.schema.json, with references replaced by what
-// they refer to.
+// schemas are the definitions of docs/reference/output.schema.json, with references replaced by
+// what they refer to.
 func schemas(t *testing.T) map[string]schema {
 	t.Helper()
 	data, err := os.ReadFile("../../docs/reference/output.schema.json")

@@ -1,4 +1,5 @@
-// Command sops-initrd puts secrets from sops files into an initrd while its boot loader is being installed.
+// Command sops-initrd puts secrets from sops files into an initrd while its boot loader is
+// being installed.
 package main
 
 import (

@@ -13,8 +13,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// addManCommand adds the command that writes the manual pages; packages call it when they are built. Slim programs are without it: the
-// regular expressions of the library that it needs would take a tenth of every start.
+// addManCommand adds the command that writes the manual pages; packages call it when they are
+// built. Slim programs are without it: the regular expressions of the library that it needs
+// would take a tenth of every start.
 func addManCommand(root *cobra.Command) {
 	root.AddCommand(&cobra.Command{
 		Use:    "man DIRECTORY",

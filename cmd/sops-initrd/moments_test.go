@@ -14,7 +14,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
-// moments is a machine whose boot directory is looked at again and again while a loader is being installed.
+// moments is a machine whose boot directory is looked at again and again while a loader is
+// being installed.
 type moments struct {
 	host
 	loader string   // --loader
@@ -63,7 +64,8 @@ func (m moments) signature() string {
 	return b.String()
 }
 
-// states runs a command slowly, and copies every state of the boot directory that can be seen meanwhile.
+// states runs a command slowly, and copies every state of the boot directory that can be seen
+// meanwhile.
 func (m moments) states(command []string) []string {
 	m.Helper()
 	const calls = "rename,renameat,renameat2,unlink,unlinkat"
@@ -115,7 +117,8 @@ func (m moments) states(command []string) []string {
 // values are what the systems have; every other value in an image is somebody else's.
 var values = map[string]string{"g1": "first", "g2": "second", "g3": "third"}
 
-// check wants every entry's initrd to be there, with the secrets of its own system or none. all wants them to have theirs.
+// check wants every entry's initrd to be there, with the secrets of its own system or none. all
+// wants them to have theirs.
 func (m moments) check(when string, all bool) {
 	m.Helper()
 	status, err := bootloader.Look(m.Context(), bootloader.LookOptions{
@@ -148,11 +151,14 @@ func (m moments) check(when string, all bool) {
 	}
 }
 
-// installedAgain says from which states is installed again in an ordinary run: one of so many. VMTESTS_ALL=1 takes all.
+// installedAgain says from which states is installed again in an ordinary run: one of so many.
+// VMTESTS_ALL=1 takes all.
 const installedAgain = 4
 
-// TestInstallLoader_atEveryMoment looks at all that a crash or a power cut during an installation could leave, as far as it is in the order of
-// changes (package initrd has the reordering of what was not synced), and installs once more from there. The installers are re-enactments.
+// TestInstallLoader_atEveryMoment looks at all that a crash or a power cut during an
+// installation could leave, as far as it is in the order of changes (package initrd has the
+// reordering of what was not synced), and installs once more from there. The installers are
+// re-enactments.
 func TestInstallLoader_atEveryMoment(t *testing.T) {
 	t.Parallel()
 	if ok, err := haveTool("strace"); err != nil {

@@ -102,7 +102,8 @@ texts are its manual pages, which the packages install, and which ` + "`sops-ini
 	return b.String()
 }
 
-// Every command has a manual page, with everything that belongs on one, and completions name all of them.
+// Every command has a manual page, with everything that belongs on one, and completions name
+// all of them.
 func TestManualPages(t *testing.T) {
 	t.Parallel()
 	if remotekey.Small {

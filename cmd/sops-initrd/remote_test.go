@@ -14,8 +14,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// TestRemoteKey appends a secret whose only key is in a Vault. Run by "scripts/slim test" it is the small program that does it: it
-// becomes the full one before it asks anything, or says that there is none.
+// TestRemoteKey appends a secret whose only key is in a Vault. Run by "scripts/slim test" it is
+// the small program that does it: it becomes the full one before it asks anything, or says that
+// there is none.
 func TestRemoteKey(t *testing.T) {
 	t.Parallel()
 	self, full := scripttest.Place(t, program)

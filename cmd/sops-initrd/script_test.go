@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){program: main})
 }
 
-// TestScripts runs the program as its users do. Secrets are real sops files, made by the pinned sops. In every script,
+// TestScripts runs the program as its users do. Secrets are real sops files, made by the pinned
+// sops. In every script,
 //
 //	exits N COMMAND…    runs a command and wants this exit status
 //	snapshot PATH…      notes bytes, modes, inodes and times of all files below

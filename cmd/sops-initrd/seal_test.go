@@ -237,7 +237,8 @@ func TestSeal_badDays(t *testing.T) {
 	h.noValue(image)
 }
 
-// TestSeal_elsewhere seals with the public key alone, as for an image that is built on another machine.
+// TestSeal_elsewhere seals with the public key alone, as for an image that is built on another
+// machine.
 func TestSeal_elsewhere(t *testing.T) {
 	t.Parallel()
 	h := newSealingHost(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// A program that does not answer is waited for as long as the manifest says, unless the command line says something else.
+// A program that does not answer is waited for as long as the manifest says, unless the command
+// line says something else.
 func TestAppend_waitsAsLongAsTheManifestSays(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

@@ -20,10 +20,12 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
-// SSHKey is the name, in the sops file and in the configuration, of the secret that is the SSH host key.
+// SSHKey is the name, in the sops file and in the configuration, of the secret that is the SSH
+// host key.
 const SSHKey = "initrd-ssh-key"
 
-// keyFileBytes is the entropy of a LUKS key file: as much as the volume key of the usual aes-xts-plain64 has.
+// keyFileBytes is the entropy of a LUKS key file: as much as the volume key of the usual
+// aes-xts-plain64 has.
 const keyFileBytes = 64
 
 // Request says what is wanted.
@@ -85,8 +87,8 @@ func (r *Request) Check() error {
 	return errors.Join(faults...)
 }
 
-// Run creates the secrets and the file, or puts them into a sops file that is there. The file appears,
-// whole, as the last step; after an error all is as it was.
+// Run creates the secrets and the file, or puts them into a sops file that is there. The file
+// appears, whole, as the last step; after an error all is as it was.
 func Run(ctx context.Context, r Request) (*Result, error) {
 	f, err := format(r.File)
 	if err != nil {
@@ -133,7 +135,8 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	return r.result(public, recipients), nil
 }
 
-// plaintext is the input for sops. JSON has a form for every string, so that nothing has to be escaped by hand.
+// plaintext is the input for sops. JSON has a form for every string, so that nothing has to be
+// escaped by hand.
 func plaintext(secrets map[string]string) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

@@ -48,8 +48,8 @@ func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte
 	return data, recipients, nil
 }
 
-// encrypt runs sops. What comes back is a sops file, and no secret stands in it as it is: a rule that encrypts some keys only
-// (encrypted_regex and the like) would put it there.
+// encrypt runs sops. What comes back is a sops file, and no secret stands in it as it is: a
+// rule that encrypts some keys only (encrypted_regex and the like) would put it there.
 func (e *encryption) encrypt(ctx context.Context, secrets map[string]string, flags ...string) ([]byte, []sopsfile.Recipient, error) {
 	input, err := plaintext(secrets)
 	if err != nil {
@@ -122,8 +122,8 @@ func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([
 	}
 }
 
-// withHost are the flags that replace the recipients of the rule by the same ones and the host. That can be said with flags for age
-// and OpenPGP in one group only.
+// withHost are the flags that replace the recipients of the rule by the same ones and the host.
+// That can be said with flags for age and OpenPGP in one group only.
 func (e *encryption) withHost(recipients []sopsfile.Recipient) ([]string, error) {
 	flag, add := e.host.Flag()
 	byFlag := map[string][]string{flag: {add}}

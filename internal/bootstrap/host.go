@@ -9,11 +9,12 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/recipient"
 )
 
-// DefaultHostKey is the public key of the machine that this runs on, where OpenSSH and NixOS put it.
+// DefaultHostKey is the public key of the machine that this runs on, where OpenSSH and NixOS
+// put it.
 const DefaultHostKey = "/etc/ssh/ssh_host_ed25519_key.pub"
 
-// findHost reads what the user gave, see [recipient.Find]: the first ed25519 key counts, or else the
-// first RSA key.
+// findHost reads what the user gave, see [recipient.Find]: the first ed25519 key counts, or
+// else the first RSA key.
 func findHost(key string) (recipient.Key, error) {
 	hosts, err := recipient.Find(key)
 	if errors.Is(err, fs.ErrNotExist) && key == DefaultHostKey {

@@ -21,7 +21,8 @@ func (r *Request) result(public sshkey.Public, recipients []sopsfile.Recipient) 
 	return res
 }
 
-// knownHosts is the host as known_hosts has it: with the port in brackets unless it is the default one, see sshd(8).
+// knownHosts is the host as known_hosts has it: with the port in brackets unless it is the
+// default one, see sshd(8).
 func (r *Request) knownHosts() string {
 	if r.Port == 22 {
 		return r.Name
@@ -29,7 +30,8 @@ func (r *Request) knownHosts() string {
 	return "[" + strings.Trim(r.Name, "[]") + "]:" + strconv.Itoa(r.Port)
 }
 
-// nix is a module that uses the secrets. The key file is in /run/secrets as well, from where it is added to the device.
+// nix is a module that uses the secrets. The key file is in /run/secrets as well, from where it
+// is added to the device.
 func (r *Request) nix() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -59,7 +61,8 @@ func (r *Request) nix() string {
 	return b.String()
 }
 
-// nixPath writes a path as a Nix path, which may have only some characters; with others it needs the form with a string.
+// nixPath writes a path as a Nix path, which may have only some characters; with others it
+// needs the form with a string.
 func nixPath(file string) string {
 	file = filepath.Clean(file)
 	base := "./"

@@ -29,10 +29,10 @@ type Report struct {
 // Append brings the secrets of a manifest into an image, in place of those that an earlier run
 // brought there.
 //
-// It is all or nothing: when a value, a source or the image is not as it should be, all faults are
-// reported, joined, and the image is what it was. When nothing is missing but keys, and the image or
-// the file it is going to replace holds a whole segment of the same inputs that this host installed,
-// that one is used and a warning says so. After a signal nothing is written.
+// It is all or nothing: when a value, a source or the image is not as it should be, all faults
+// are reported, joined, and the image is what it was. When nothing is missing but keys, and the
+// image or the file it is going to replace holds a whole segment of the same inputs that this
+// host installed, that one is used and a warning says so. After a signal nothing is written.
 func Append(ctx context.Context, manifestPath, image string, o Options) (*Report, error) {
 	report, err := apply(ctx, manifestPath, image, o, initrd.Install)
 	if err != nil {
@@ -53,8 +53,8 @@ func Plan(ctx context.Context, manifestPath, image string, o Options) (*Report, 
 // change is what installing and planning have in common.
 type change func(context.Context, string, *initrd.Segment, initrd.Options) (initrd.Result, error)
 
-// apply is the walk from a manifest to an image, which CONTRIBUTING.md shows as a picture. Each step
-// uses what the steps before it found, and none is taken twice.
+// apply is the walk from a manifest to an image, which CONTRIBUTING.md shows as a picture. Each
+// step uses what the steps before it found, and none is taken twice.
 func apply(ctx context.Context, manifestPath, image string, o Options, to change) (*Report, error) {
 	j, sourceErr := read(ctx, manifestPath, o)
 	if j == nil {
@@ -137,10 +137,10 @@ func (o Options) installedDir(image string) string {
 	return filepath.Dir(image)
 }
 
-// remember keeps the records: those of segments that are nowhere any more go, then the one of the new
-// segment comes. It goes in that order because a loader that copies the image to its place itself has
-// not done so for this one, but has for all before it. A record that cannot be kept costs a later
-// salvage, so it is a warning.
+// remember keeps the records: those of segments that are nowhere any more go, then the one of
+// the new segment comes. It goes in that order because a loader that copies the image to its
+// place itself has not done so for this one, but has for all before it. A record that cannot be
+// kept costs a later salvage, so it is a warning.
 func (o Options) remember(ctx context.Context, image string, report *Report) {
 	store := record.In(o.State)
 	err := store.Prune(func(dir string) (map[record.Sum]bool, error) { return segmentsIn(ctx, dir) })

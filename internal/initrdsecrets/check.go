@@ -50,8 +50,8 @@ func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
 	return m, errors.Join(faults...)
 }
 
-// checkEntries makes the segment of a manifest without its values, so that a build refuses what a run
-// would refuse. A source may be a directory, below which there is room for other entries.
+// checkEntries makes the segment of a manifest without its values, so that a build refuses what
+// a run would refuse. A source may be a directory, below which there is room for other entries.
 func checkEntries(m *manifest.Initrd, o CheckOptions) error {
 	var all, known, unknown []initrd.Entry
 	for _, e := range m.Entries {

@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
-// hostKeys are where a NixOS host has its keys by default: those of OpenSSH, and the file of sops.age.keyFile in most
-// configurations.
+// hostKeys are where a NixOS host has its keys by default: those of OpenSSH, and the file of
+// sops.age.keyFile in most configurations.
 func hostKeys() manifest.KeySources {
 	return manifest.KeySources{
 		AgeSSHKeyPaths: []string{"/etc/ssh/ssh_host_ed25519_key"},
@@ -19,8 +19,9 @@ func hostKeys() manifest.KeySources {
 	}
 }
 
-// Diagnose says why this host can, or cannot, decrypt: all that a manifest asks for, or one sops file with the keys of a manifest,
-// or without one with the keys that a host has by default.
+// Diagnose says why this host can, or cannot, decrypt: all that a manifest asks for, or one
+// sops file with the keys of a manifest, or without one with the keys that a host has by
+// default.
 func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*resolve.Diagnosis, error) {
 	req := resolve.Request{Keys: hostKeys(), UserMode: manifestPath == "" && os.Geteuid() != 0}
 	if manifestPath != "" {

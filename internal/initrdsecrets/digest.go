@@ -13,12 +13,14 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
-// digestScheme is mixed into every input digest, so that a change of what is hashed makes all digests differ.
+// digestScheme is mixed into every input digest, so that a change of what is hashed makes all
+// digests differ.
 const digestScheme = "sops-initrd inputs 1"
 
-// inputs is a digest of everything that decides the content of a segment, found without any key: the encrypted values
-// and templates that the entries need, the entries themselves, and the content of the host's files among them. It
-// changes when the segment's content would, and only then; a sops file that was merely encrypted for other recipients leaves it.
+// inputs is a digest of everything that decides the content of a segment, found without any
+// key: the encrypted values and templates that the entries need, the entries themselves, and
+// the content of the host's files among them. It changes when the segment's content would, and
+// only then; a sops file that was merely encrypted for other recipients leaves it.
 //
 // It covers host files in plain, so it goes into the image and nowhere else.
 func (j *job) inputs() (initrd.Digest, error) {

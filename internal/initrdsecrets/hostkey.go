@@ -39,8 +39,8 @@ func isPrivateKey(data []byte) bool {
 	return false
 }
 
-// hostKeyFault says why sshd would not load a host key; "" when it would. mended is the key with the
-// line feed at its end that YAML block scalars often lose.
+// hostKeyFault says why sshd would not load a host key; "" when it would. mended is the key
+// with the line feed at its end that YAML block scalars often lose.
 func hostKeyFault(data []byte) (mended []byte, fault string) {
 	if bytes.HasPrefix(data, []byte(openSSHBegin)) && bytes.HasSuffix(data, []byte("\n"+openSSHEnd)) {
 		data = append(bytes.Clone(data), '\n')
@@ -70,10 +70,11 @@ func hostKeyFault(data []byte) (mended []byte, fault string) {
 	return mended, ""
 }
 
-// checkKeys refuses SSH private keys that sshd would not load: then a machine would wait for its
-// passphrase with nobody able to log in. A missing line feed at the end is added, with a note. Where
-// a mode is not the manifest's but that of a file on this host, it only warns: NixOS sets the mode of
-// such host keys before it starts sshd. Without values, as in a build, only names and modes are known.
+// checkKeys refuses SSH private keys that sshd would not load: then a machine would wait for
+// its passphrase with nobody able to log in. A missing line feed at the end is added, with a
+// note. Where a mode is not the manifest's but that of a file on this host, it only warns:
+// NixOS sets the mode of such host keys before it starts sshd. Without values, as in a build,
+// only names and modes are known.
 func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 	if j.AllowLooseKeys {
 		return nil

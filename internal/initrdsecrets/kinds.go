@@ -51,8 +51,8 @@ func kindOf(path string) (string, error) {
 	return "", nil
 }
 
-// wrongKind says that a file cannot be read, or is a manifest or a sops file where something else is
-// wanted.
+// wrongKind says that a file cannot be read, or is a manifest or a sops file where something
+// else is wanted.
 func wrongKind(path, wanted string) error {
 	kind, err := kindOf(path)
 	switch {

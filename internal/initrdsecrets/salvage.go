@@ -18,13 +18,13 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
-// salvage finds the segment that an earlier run made of the same inputs, now that cause keeps this run
-// from making it again.
+// salvage finds the segment that an earlier run made of the same inputs, now that cause keeps
+// this run from making it again.
 //
-// Boot directories may be written by others (a FAT file system has no owners at all), and what is
-// taken over here may end in a signed image. So a segment counts only if it is whole, was made of
-// these very inputs, lies in a file that nobody else can have written, and if this host has a record
-// of having installed exactly these bytes in that directory.
+// Boot directories may be written by others (a FAT file system has no owners at all), and what
+// is taken over here may end in a signed image. So a segment counts only if it is whole, was
+// made of these very inputs, lies in a file that nobody else can have written, and if this host
+// has a record of having installed exactly these bytes in that directory.
 func (j *job) salvage(ctx context.Context, image string, inputs initrd.Digest, cause error) (*initrd.Segment, error) {
 	store, known := record.In(j.State), j.KnownAs(image)
 	var refusals []string
@@ -151,8 +151,8 @@ func openOwn(name string) (*os.File, error) {
 	return f, nil
 }
 
-// own says whether an opened file or directory is of the given type and only this user, or root, can
-// have written it.
+// own says whether an opened file or directory is of the given type and only this user, or
+// root, can have written it.
 func own(f *os.File, kind fs.FileMode, what string) error {
 	info, err := f.Stat()
 	if err != nil {

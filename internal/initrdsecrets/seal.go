@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// credential holds all sealed files of an image. Stage 1 opens it and has systemd-tmpfiles lay them
-	// out (nixos/seal.nix).
+	// credential holds all sealed files of an image. Stage 1 opens it and has systemd-tmpfiles lay
+	// them out (nixos/seal.nix).
 	credential = "sops-initrd"
 	// plainCredentials is where systemd 262 and newer take credentials as they are from an initrd.
 	plainCredentials = "/.extra/system_credentials"
 )
 
-// sealing says how the entries of a manifest are protected on the boot partition. The zero value is for
-// manifests that seal nothing and have no credentials.
+// sealing says how the entries of a manifest are protected on the boot partition. The zero
+// value is for manifests that seal nothing and have no credentials.
 type sealing struct {
 	active bool
 	format seal.Format // what the systemd of the initrd reads
@@ -40,8 +40,8 @@ type sealing struct {
 // sealed says whether an entry is encrypted for a TPM.
 func (s sealing) sealed(e manifest.Entry) bool { return e.Seal != manifest.Plain && !s.plain }
 
-// sealing finds out how a manifest's entries are to be protected, with at most one command of the TPM, and one
-// more where they are bound to PCRs.
+// sealing finds out how a manifest's entries are to be protected, with at most one command of
+// the TPM, and one more where they are bound to PCRs.
 func (o Options) sealing(ctx context.Context, m *manifest.Initrd) (sealing, error) {
 	s := sealing{format: seal.Format(m.Sealing.Format), pcrs: m.Sealing.PCRs, device: o.TPM}
 	if s.format == "" {
@@ -103,8 +103,9 @@ func (o Options) otherMachine(m *manifest.Initrd) (*seal.PublicKey, error) {
 	return key, nil
 }
 
-// digest adds to the digest of inputs what decides how entries are sealed, never the sealed bytes, which differ
-// each time. A manifest without such entries has the digest it had before there was sealing.
+// digest adds to the digest of inputs what decides how entries are sealed, never the sealed
+// bytes, which differ each time. A manifest without such entries has the digest it had before
+// there was sealing.
 func (s sealing) digest(h hash.Hash, m *manifest.Initrd) {
 	if !s.active {
 		return
@@ -116,8 +117,8 @@ func (s sealing) digest(h hash.Hash, m *manifest.Initrd) {
 	}
 }
 
-// sealedBefore is the segment that the image has already, where sealing the same again would only make other
-// bytes of it, and cost many commands of a slow TPM.
+// sealedBefore is the segment that the image has already, where sealing the same again would
+// only make other bytes of it, and cost many commands of a slow TPM.
 func (j *job) sealedBefore(ctx context.Context, image string, inputs initrd.Digest) *initrd.Segment {
 	if !j.sealing.active {
 		return nil
@@ -137,8 +138,8 @@ func (j *job) sealedBefore(ctx context.Context, image string, inputs initrd.Dige
 	return segment
 }
 
-// seal puts credentials in the place of the entries that are to be sealed or are credentials themselves. origin has the
-// manifest's entries, by index.
+// seal puts credentials in the place of the entries that are to be sealed or are credentials
+// themselves. origin has the manifest's entries, by index.
 func (j *job) seal(ctx context.Context, entries []initrd.Entry, origin map[int]manifest.Entry) ([]initrd.Entry, error) {
 	if !j.sealing.active {
 		return entries, nil

@@ -32,12 +32,12 @@ type reader struct {
 	left int64
 }
 
-// entries reads what an entry's source on this host is: a file, a directory with all that is below
-// it, or a symbolic link to one of them. Modes are those of the host unless the entry has one; owners
-// are always the entry's, since the numbers of this host mean nothing in the image.
+// entries reads what an entry's source on this host is: a file, a directory with all that is
+// below it, or a symbolic link to one of them. Modes are those of the host unless the entry has
+// one; owners are always the entry's, since the numbers of this host mean nothing in the image.
 //
-// The link that a source is gets followed, links below a directory stay links. Warnings name what
-// will not arrive as it is.
+// The link that a source is gets followed, links below a directory stay links. Warnings name
+// what will not arrive as it is.
 func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
 	info, err := os.Stat(e.Source)
 	if err != nil {
@@ -56,8 +56,8 @@ func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []s
 	return []initrd.Entry{{Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID, Data: data}}, nil, nil
 }
 
-// directory walks a source directory. It works below an opened root, so that nothing outside of it is
-// ever read, whatever happens to its links meanwhile.
+// directory walks a source directory. It works below an opened root, so that nothing outside of
+// it is ever read, whatever happens to its links meanwhile.
 func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
 	root, err := os.OpenRoot(e.Source)
 	if err != nil {

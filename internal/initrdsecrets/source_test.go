@@ -21,7 +21,8 @@ func read1(e manifest.Entry) ([]initrd.Entry, []string, error) {
 	return (&reader{context.Background(), maxSourceBytes}).entries(e)
 }
 
-// tree makes files in a directory: a name ending in a slash is a directory, a content beginning with "-> " a symbolic link.
+// tree makes files in a directory: a name ending in a slash is a directory, a content beginning
+// with "-> " a symbolic link.
 func tree(t *testing.T, files ...[2]string) string {
 	t.Helper()
 	dir := t.TempDir()

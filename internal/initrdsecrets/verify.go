@@ -25,13 +25,13 @@ const (
 	OtherBase State = "other base"
 )
 
-// Fine says whether the image is as it should be: whole, or without a segment where the manifest wants
-// none.
+// Fine says whether the image is as it should be: whole, or without a segment where the
+// manifest wants none.
 func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
 
-// Verify says what the image holds of ours, compared with the manifest if one is given, and with
-// Options.Base. It needs no key: what was encrypted is compared, and the files of this host that the
-// manifest names. wanted says whether there should be a segment at all.
+// Verify says what the image holds of ours, compared with the manifest if one is given, and
+// with Options.Base. It needs no key: what was encrypted is compared, and the files of this
+// host that the manifest names. wanted says whether there should be a segment at all.
 func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool, err error) {
 	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
@@ -87,8 +87,8 @@ func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size 
 	return state, wanted, err
 }
 
-// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and whether it
-// wants a segment at all.
+// inputsOf has the digest that a manifest's segment must have, nil without a manifest, and
+// whether it wants a segment at all.
 func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
 	if manifestPath == "" {
 		return nil, true, nil

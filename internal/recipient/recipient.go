@@ -1,4 +1,5 @@
-// Package recipient knows public keys of hosts, and under which names sops files are encrypted for them.
+// Package recipient knows public keys of hosts, and under which names sops files are encrypted
+// for them.
 package recipient
 
 import (
@@ -25,12 +26,14 @@ type Key struct {
 	add   string   // what that flag is given
 }
 
-// ErrNone is the error of Parse for a text that is no public key at all, not even a damaged one. It may be the name of a file.
+// ErrNone is the error of Parse for a text that is no public key at all, not even a damaged
+// one. It may be the name of a file.
 var ErrNone = errors.New("not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits")
 
 var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 
-// Parse reads an age recipient, a public SSH key as in a .pub file, or an OpenPGP fingerprint, with or without spaces.
+// Parse reads an age recipient, a public SSH key as in a .pub file, or an OpenPGP fingerprint,
+// with or without spaces.
 func Parse(text string) (Key, error) {
 	text = strings.TrimSpace(text)
 	switch {
@@ -54,8 +57,9 @@ func Parse(text string) (Key, error) {
 	return Key{}, fmt.Errorf("%q is %w", text, ErrNone)
 }
 
-// Find reads what a user gives for a host: a key as in Parse, a line of known_hosts, or the name of a
-// file with public SSH keys, also as ssh-keyscan prints them. Ed25519 keys come first.
+// Find reads what a user gives for a host: a key as in Parse, a line of known_hosts, or the
+// name of a file with public SSH keys, also as ssh-keyscan prints them. Ed25519 keys come
+// first.
 func Find(text string) ([]Key, error) {
 	key, err := Parse(text)
 	switch {
@@ -96,8 +100,8 @@ func list(file, text string) ([]Key, error) {
 	return found, nil
 }
 
-// SSH is the key of a public SSH key. Sops is told its age recipient, where it has one, else the key itself, or its OpenPGP
-// fingerprint where age refuses it.
+// SSH is the key of a public SSH key. Sops is told its age recipient, where it has one, else
+// the key itself, or its OpenPGP fingerprint where age refuses it.
 func SSH(public sshkey.Public) Key {
 	names := public.Recipients()
 	k := Key{public.String(), names, "--age", names[0]}
@@ -128,8 +132,8 @@ func (k Key) Among(recipients []sopsfile.Recipient) bool {
 	return slices.ContainsFunc(recipients, func(r sopsfile.Recipient) bool { return slices.Contains(k.names, normal(r.ID)) })
 }
 
-// normal is how a file's name of a recipient is written here: an SSH key without its comment, a fingerprint in capitals, and
-// without the mark that tells gpg to use just that key.
+// normal is how a file's name of a recipient is written here: an SSH key without its comment, a
+// fingerprint in capitals, and without the mark that tells gpg to use just that key.
 func normal(id string) string {
 	if strings.HasPrefix(id, "ssh-") {
 		if public, err := sshkey.ParsePublic(id); err == nil {

@@ -65,7 +65,8 @@ func Warnings(req Request) []string {
 	return all
 }
 
-// checkRemote looks for files that only keys outside a host open, where this program cannot ask for those.
+// checkRemote looks for files that only keys outside a host open, where this program cannot ask
+// for those.
 func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 	err := remotekey.Available()
 	if err == nil {
@@ -83,7 +84,8 @@ func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 	return all.err()
 }
 
-// seal reads the files of a request, without keys. A file that cannot be read has an error that names its secrets.
+// seal reads the files of a request, without keys. A file that cannot be read has an error that
+// names its secrets.
 func seal(req Request) (map[place]*sopsfile.Sealed, map[place]error) {
 	sealed, faulty := make(map[place]*sopsfile.Sealed), make(map[place]error)
 	files := req.files()
@@ -100,9 +102,10 @@ func seal(req Request) (map[place]*sopsfile.Sealed, map[place]error) {
 	return sealed, faulty
 }
 
-// Inputs writes to w, in a canonical form, everything of the request that decides the values: the encrypted values that
-// the secrets need, the templates' texts, the placeholders in use. It needs no key. Equal inputs write equal bytes; sops files that
-// were only re-encrypted for other recipients write the same bytes as before. Where a sops file lies does not matter.
+// Inputs writes to w, in a canonical form, everything of the request that decides the values:
+// the encrypted values that the secrets need, the templates' texts, the placeholders in use. It
+// needs no key. Equal inputs write equal bytes; sops files that were only re-encrypted for
+// other recipients write the same bytes as before. Where a sops file lies does not matter.
 func Inputs(req Request, w io.Writer) error {
 	sealed, faulty := seal(req)
 	var all faults

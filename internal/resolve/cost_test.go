@@ -36,8 +36,8 @@ func thousand(t testing.TB) (path string) {
 	return testkeys.Encrypt(t, "yaml", b.String(), "--age", testkeys.Public(t, testkeys.Age))
 }
 
-// A file is decrypted once, whatever the number of its secrets: a thousand cost little more than one. (The reference decrypts
-// it a thousand times: 51 s.)
+// A file is decrypted once, whatever the number of its secrets: a thousand cost little more
+// than one. (The reference decrypts it a thousand times: 51 s.)
 func TestRun_costOfManySecrets(t *testing.T) {
 	path := thousand(t)
 	fastest := func(n int) time.Duration {
@@ -113,7 +113,8 @@ func TestHelper_decrypt(t *testing.T) {
 	}
 }
 
-// Twenty files for an OpenPGP key take one process: this one. (The reference starts gpg for each, and an agent.)
+// Twenty files for an OpenPGP key take one process: this one. (The reference starts gpg for
+// each, and an agent.)
 func TestRun_OpenPGPInOneProcess(t *testing.T) {
 	t.Parallel()
 	strace, err := exec.LookPath("strace")

@@ -31,7 +31,8 @@ type FileDiagnosis struct {
 	Decrypted bool `json:"decrypted"`
 	// Faults are what is wrong: with the file, or, when it was decrypted, with the keys of secrets.
 	Faults []string `json:"faults"`
-	// KeyGroups is how many key groups the file has, NeededGroups of how many a key is needed. Both are 1 in most files.
+	// KeyGroups is how many key groups the file has, NeededGroups of how many a key is needed.
+	// Both are 1 in most files.
 	KeyGroups    int `json:"keyGroups,omitempty"`
 	NeededGroups int `json:"neededGroups,omitempty"`
 	// Recipients are those for whom it is encrypted, and what came of each.

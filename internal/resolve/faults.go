@@ -19,8 +19,8 @@ func (f *faults) add(err error) { f.all = append(f.all, err) }
 
 func (f *faults) err() error { return errors.Join(f.all...) }
 
-// explain is the error of a file that cannot be decrypted: one for all of its secrets, with hints that say what was tried
-// and what to do.
+// explain is the error of a file that cannot be decrypted: one for all of its secrets, with
+// hints that say what was tried and what to do.
 func (f *file) explain(ring *keyring.Ring) error {
 	what := "decrypt"
 	if f.opened == nil {
@@ -38,7 +38,8 @@ func isNoKey(err error) bool {
 	return errors.As(err, &noKey)
 }
 
-// keyHints says which keys there are, which sources were skipped, and which recipients failed for a reason of their own.
+// keyHints says which keys there are, which sources were skipped, and which recipients failed
+// for a reason of their own.
 func keyHints(attempts []sopsfile.Attempt, ring *keyring.Ring) []string {
 	var hints []string
 	for _, id := range ring.Identities() {
@@ -68,8 +69,8 @@ func skippedText(s keyring.Skipped) string {
 	return fmt.Sprintf("%s: %s; %s", s.Source, s.Reason, s.Cure)
 }
 
-// storePath is the beginning of a path in the Nix store: what follows is the name of the user's file, or, behind "source", its
-// path in the flake.
+// storePath is the beginning of a path in the Nix store: what follows is the name of the user's
+// file, or, behind "source", its path in the flake.
 var storePath = pattern.New(`^/nix/store/[0-9a-z]{32}-(?:source/)?`)
 
 // sourceName is the name that the user knows a sops file by.

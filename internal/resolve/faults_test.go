@@ -43,8 +43,8 @@ func read(t testing.TB, path string) string {
 	return string(data)
 }
 
-// Of ten files several are bad, each in its own way: all others have their values, and all faults are told at once, in the
-// order of the manifest, each run alike.
+// Of ten files several are bad, each in its own way: all others have their values, and all
+// faults are told at once, in the order of the manifest, each run alike.
 func TestRun_badFilesAmongTen(t *testing.T) {
 	t.Parallel()
 	recipient := testkeys.Public(t, testkeys.Age)
@@ -221,7 +221,8 @@ skipped:
 	}
 }
 
-// In no output is a byte of a secret, of a private key, of a data key, or a message authentication code.
+// In no output is a byte of a secret, of a private key, of a data key, or a message
+// authentication code.
 func TestOutputs_holdNoSecrets(t *testing.T) {
 	t.Parallel()
 	const poison = "POISON-5cf1d9"
@@ -307,7 +308,8 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 	}
 }
 
-// macs are the message authentication codes of a file in which they do not fit, as sops prints them.
+// macs are the message authentication codes of a file in which they do not fit, as sops prints
+// them.
 func macs(t *testing.T, env []string, path string) []string {
 	t.Helper()
 	cmd := exec.Command(testkeys.SOPS(t), "decrypt", "--input-type", "yaml", path)

@@ -6,8 +6,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
-// Files reads sops files once and keeps them, or what is wrong with them. A digest of the inputs and the values then come from the
-// same content, whatever happens to a file meanwhile. The zero value is ready for use, also from several goroutines.
+// Files reads sops files once and keeps them, or what is wrong with them. A digest of the
+// inputs and the values then come from the same content, whatever happens to a file meanwhile.
+// The zero value is ready for use, also from several goroutines.
 type Files struct {
 	mu    sync.Mutex
 	known map[place]func() (*sopsfile.File, error)

@@ -142,7 +142,8 @@ func TestInputs(t *testing.T) {
 	}
 }
 
-// What is in them is no secret, and they need all that is needed: faults are told as Check tells them.
+// What is in them is no secret, and they need all that is needed: faults are told as Check
+// tells them.
 func TestInputs_faults(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: POISON\n", "--age", testkeys.Public(t, testkeys.Age))

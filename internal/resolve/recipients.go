@@ -9,8 +9,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 )
 
-// CheckRecipients looks, without any key, for sops files that are encrypted for none of the hosts' keys, and joins them. A
-// file with key groups has to name one of them in as many groups as are needed. Files that cannot be read are left to [Check].
+// CheckRecipients looks, without any key, for sops files that are encrypted for none of the
+// hosts' keys, and joins them. A file with key groups has to name one of them in as many groups
+// as are needed. Files that cannot be read are left to [Check].
 func CheckRecipients(req Request, hosts []recipient.Key) error {
 	var all faults
 	files := req.files()

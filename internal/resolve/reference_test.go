@@ -12,7 +12,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// The faults that were found in Mic92/sops-nix 56b2406, as far as they concern keys and decryption, each by its behaviour.
+// The faults that were found in Mic92/sops-nix 56b2406, as far as they concern keys and
+// decryption, each by its behaviour.
 
 func run(t *testing.T, req resolve.Request) *resolve.Result {
 	t.Helper()
@@ -62,7 +63,8 @@ func TestReference_keyFileThatIsMissing(t *testing.T) {
 	}
 }
 
-// There, nested keys of JSON files are not found, a name that is no string is a crash, and messages name another key.
+// There, nested keys of JSON files are not found, a name that is no string is a crash, and
+// messages name another key.
 func TestReference_nestedKeys(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "json", `{"a": {"b": {"c": "nested"}}, "n": {"m": 1}}`, "--age", testkeys.Public(t, testkeys.Age))
@@ -78,7 +80,8 @@ func TestReference_nestedKeys(t *testing.T) {
 	if err := run(t, req).Err(); err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
-	// Names of numbers and booleans were possible in old versions of sops; in its files of today there are none.
+	// Names of numbers and booleans were possible in old versions of sops; in its files of today
+	// there are none.
 	text := strings.Replace(read(t, testkeys.Encrypt(t, "yaml", "a: b\n", "--age", testkeys.Public(t, testkeys.Age))), "a: ENC", "1: ENC", 1)
 	req.Secrets[0] = manifest.Source{Name: "s", SopsFile: write(t, text), Format: manifest.YAML, Key: "1"}
 	if err := run(t, req).Err(); err == nil {
@@ -86,7 +89,8 @@ func TestReference_nestedKeys(t *testing.T) {
 	}
 }
 
-// There, the order in which placeholders are replaced is random, and what a secret says is replaced again.
+// There, the order in which placeholders are replaced is random, and what a secret says is
+// replaced again.
 func TestReference_placeholdersInSecrets(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: '@b@'\nb: '@c@'\nc: '@a@'\n", "--age", testkeys.Public(t, testkeys.Age))
@@ -105,7 +109,8 @@ func TestReference_placeholdersInSecrets(t *testing.T) {
 	}
 }
 
-// There, the content of a template comes before its file; a manifest that has both must go on to mean that.
+// There, the content of a template comes before its file; a manifest that has both must go on
+// to mean that.
 func TestReference_templateWithContentAndFile(t *testing.T) {
 	t.Parallel()
 	req := resolve.Request{Templates: []manifest.Text{
@@ -123,7 +128,8 @@ func TestReference_templateWithContentAndFile(t *testing.T) {
 	}
 }
 
-// There, key sources reach sops through the environment of the process, and keys are written to files that stay.
+// There, key sources reach sops through the environment of the process, and keys are written to
+// files that stay.
 func TestReference_environmentAndFiles(t *testing.T) {
 	scratch := t.TempDir()
 	t.Setenv("TMPDIR", scratch)
@@ -168,7 +174,8 @@ func TestReference_environmentAndFiles(t *testing.T) {
 	}
 }
 
-// There, what is below the home directory of root is read, and is what a host depends on without knowing.
+// There, what is below the home directory of root is read, and is what a host depends on
+// without knowing.
 func TestReference_keysBelowHome(t *testing.T) {
 	home := t.TempDir()
 	path := filepath.Join(home, ".config/sops/age/keys.txt")

@@ -12,8 +12,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// TestRemoteKey decrypts and checks files of which a key is in a Vault. A small program without its full one says so, in builds
-// as well, and only for files that no key on a host opens.
+// TestRemoteKey decrypts and checks files of which a key is in a Vault. A small program without
+// its full one says so, in builds as well, and only for files that no key on a host opens.
 func TestRemoteKey(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", testkeys.VaultToken)
 	uri := testkeys.Vault(t)

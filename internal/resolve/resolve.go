@@ -64,7 +64,8 @@ func (req Request) Only(secrets, templates map[string]bool) Request {
 	return part
 }
 
-// Value is the plaintext of one secret or template, or the reason why there is none. Of Data and Err exactly one counts.
+// Value is the plaintext of one secret or template, or the reason why there is none. Of Data
+// and Err exactly one counts.
 type Value struct {
 	Data []byte
 	Err  error
@@ -177,7 +178,8 @@ func decrypt(ctx context.Context, req Request) ([]*file, *keyring.Ring, error) {
 	return files, ring, err
 }
 
-// needsFull says whether no key on a host suffices, or the host wants a record of what is decrypted.
+// needsFull says whether no key on a host suffices, or the host wants a record of what is
+// decrypted.
 func (f *file) needsFull() bool {
 	return f.fault == nil && (f.opened.NeedsRemoteKey() || remotekey.AuditLog() != nil)
 }

@@ -19,7 +19,8 @@ func (req Request) known() map[string]bool {
 	return known
 }
 
-// readTemplate returns the text of a template and the names of the secrets in it, all of which are known.
+// readTemplate returns the text of a template and the names of the secrets in it, all of which
+// are known.
 func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (text string, names []string, err error) {
 	if text, err = templateText(t); err != nil {
 		return "", nil, err
@@ -43,7 +44,8 @@ func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (te
 // maxTextBytes bounds the text of a template, which is a configuration file.
 const maxTextBytes = 16 << 20
 
-// templateText is the text of a template. Where a manifest has both, the content counts, as in the reference.
+// templateText is the text of a template. Where a manifest has both, the content counts, as in
+// the reference.
 func templateText(t manifest.Text) (string, error) {
 	if t.Content != "" || t.File == "" {
 		return t.Content, nil

@@ -17,8 +17,8 @@ type Set struct {
 	first   [256]bool         // bytes that a placeholder begins with
 }
 
-// New makes a set of the placeholders that stand for secrets, by the names of the secrets. An empty placeholder stands
-// nowhere; of two equal ones the one whose name sorts first counts.
+// New makes a set of the placeholders that stand for secrets, by the names of the secrets. An
+// empty placeholder stands nowhere; of two equal ones the one whose name sorts first counts.
 func New(placeholders map[string]string) *Set {
 	s := &Set{names: make(map[string]string, len(placeholders))}
 	for _, name := range slices.Sorted(maps.Keys(placeholders)) {
@@ -36,8 +36,8 @@ func New(placeholders map[string]string) *Set {
 	return s
 }
 
-// Uses says which secrets a text needs, by name, sorted; and which parts of it look like a placeholder of the NixOS module
-// but are none of the set.
+// Uses says which secrets a text needs, by name, sorted; and which parts of it look like a
+// placeholder of the NixOS module but are none of the set.
 func (s *Set) Uses(text string) (names, unknown []string) {
 	s.scan(text, func(literal string) {
 		for i := range len(literal) {

@@ -57,8 +57,9 @@ func TestRender_once(t *testing.T) {
 	}
 }
 
-// Where no placeholder contains the beginning of another one, rendering is what replacing one after the other does with values
-// that have none of their bytes; and it reads every byte of the text once.
+// Where no placeholder contains the beginning of another one, rendering is what replacing one
+// after the other does with values that have none of their bytes; and it reads every byte of
+// the text once.
 func FuzzRender(f *testing.F) {
 	f.Add("x@a@y", "@a@", "#b#", "v1", "v2")
 	f.Add("@a@#b##b#@a", "@a@", "#b#", "", "#b#")

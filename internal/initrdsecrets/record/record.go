@@ -1,9 +1,10 @@
 // Package record remembers which segments this host has installed where.
 //
-// A boot directory may be written by others, and a segment proves nothing about who made it. So one that is found there is
-// taken over only if this host noted, in a directory that nobody but root can write, that it installed exactly these
-// bytes. A note is one small file per segment and directory; it says what and where, never a value. A lost note costs a
-// salvage, nothing else.
+// A boot directory may be written by others, and a segment proves nothing about who made it. So
+// one that is found there is taken over only if this host noted, in a directory that nobody but
+// root can write, that it installed exactly these bytes. A note is one small file per segment
+// and directory; it says what and where, never a value. A lost note costs a salvage, nothing
+// else.
 package record
 
 import (
@@ -54,8 +55,9 @@ type note struct {
 // In names the store in dir. Nothing is looked at or made.
 func In(dir string) *Store { return &Store{dir} }
 
-// Add notes that an image in the directory dir is about to get the segment with this sum. It makes the store, mode 0700, if
-// need be. On failure there is no such note, and perhaps an empty store.
+// Add notes that an image in the directory dir is about to get the segment with this sum. It
+// makes the store, mode 0700, if need be. On failure there is no such note, and perhaps an
+// empty store.
 func (s *Store) Add(sum Sum, dir string) error {
 	n, err := newNote(sum, dir)
 	if err != nil {
@@ -95,8 +97,8 @@ func (s *Store) Make() error {
 	return nil
 }
 
-// Has says whether this host noted that it installed the segment with this sum in the directory dir. Records that others
-// could have written are an error.
+// Has says whether this host noted that it installed the segment with this sum in the directory
+// dir. Records that others could have written are an error.
 func (s *Store) Has(sum Sum, dir string) (bool, error) {
 	n, err := newNote(sum, dir)
 	if err != nil {
@@ -119,8 +121,9 @@ func (s *Store) Has(sum Sum, dir string) (bool, error) {
 	return known.Version == version && known.Segment == n.Segment && known.Dir == n.Dir, nil
 }
 
-// Prune removes the records of segments that are not installed any more. held tells the sums of all segments in a directory; it
-// is asked once for each directory that has records. Records of a file system that is not mounted are kept.
+// Prune removes the records of segments that are not installed any more. held tells the sums of
+// all segments in a directory; it is asked once for each directory that has records. Records of
+// a file system that is not mounted are kept.
 func (s *Store) Prune(held func(dir string) (map[Sum]bool, error)) error {
 	if err := s.trusted(); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -158,7 +161,8 @@ func (s *Store) Prune(held func(dir string) (map[Sum]bool, error)) error {
 	return errors.Join(faults...)
 }
 
-// trusted says whether the store is one that nobody else can have written to: a directory, ours, closed to all others.
+// trusted says whether the store is one that nobody else can have written to: a directory,
+// ours, closed to all others.
 func (s *Store) trusted() error {
 	var st unix.Stat_t
 	if err := unix.Lstat(s.dir, &st); err != nil {
