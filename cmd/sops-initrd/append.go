@@ -18,18 +18,23 @@ func appendCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "append --manifest MANIFEST [--base PRISTINE] IMAGE",
 		Short: "Add the secrets of a manifest to an image, all or nothing",
-		Long: `append decrypts what the entries of MANIFEST need and puts it at the end of IMAGE, in place of what an earlier run put
-there. IMAGE need not exist: some boot loaders pass a name and load the file as a second initrd.
+		Long: `append decrypts what the entries of MANIFEST need and puts it at the end of IMAGE,
+in place of what an earlier run put there. IMAGE need not exist: some boot loaders
+pass a name and load the file as a second initrd.
 
-Everything is decrypted and built in memory first; when anything fails, IMAGE stays exactly as it was. Unchanged content
-writes nothing. Changed content is written beside IMAGE and takes its place in one step, on disk before append returns.
+Everything is decrypted and built in memory first; when anything fails, IMAGE stays
+exactly as it was. Unchanged content writes nothing. Changed content is written
+beside IMAGE and takes its place in one step, on disk before append returns.
 
-With --base, IMAGE is compared with the initrd it was made from: whatever was appended behind it is cut, a truncated copy is
-repaired, and an image that is something else is an error.
+With --base, IMAGE is compared with the initrd it was made from: whatever was
+appended behind it is cut, a truncated copy is repaired, and an image that is
+something else is an error.
 
-When MANIFEST cannot be decrypted any more (an old generation after its keys were changed), a segment of the same inputs that
-this host installed earlier is kept, from IMAGE itself or from the file that the boot loader is about to replace with it, and a
-warning says so. What counts as installed by this host is recorded below --state.`,
+When MANIFEST cannot be decrypted any more (an old generation after its keys were
+changed), a segment of the same inputs that this host installed earlier is kept,
+from IMAGE itself or from the file that the boot loader is about to replace with it,
+and a warning says so. What counts as installed by this host is recorded below
+--state.`,
 		Example: `  # what a boot loader calls, on its copy of the initrd
   sops-initrd append --manifest m.json --base initrd /boot/EFI/nixos/…-initrd
 
@@ -49,7 +54,8 @@ warning says so. What counts as installed by this host is recorded below --state
 	}
 	manifestFlag(c, &manifest)
 	applyFlags(c, o)
-	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	c.Flags().StringVar(&o.State, "state", record.DefaultDir,
+		"`directory` of the records of what this host installed")
 	required(c, "manifest", "state")
 	return c
 }
@@ -70,7 +76,8 @@ func hookOptions(e cli.Env) *initrdsecrets.Options {
 }
 
 func manifestFlag(c *cobra.Command, manifest *string) {
-	c.Flags().StringVarP(manifest, "manifest", "m", "", "initrd `manifest` (JSON) that says what goes where")
+	c.Flags().StringVarP(manifest, "manifest", "m", "",
+		"initrd `manifest` (JSON) that says what goes where")
 	_ = c.MarkFlagFilename("manifest", "json")
 }
 
@@ -81,19 +88,26 @@ func baseFlag(c *cobra.Command, base *string) {
 // applyFlags are the flags of append and plan.
 func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 	baseFlag(c, &o.Base)
-	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE when there is no room for a second copy (a power cut may then leave it without secrets)")
-	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
-	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, for boot loaders that join initrds without padding (limine)")
+	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "overwrite the tail of IMAGE "+
+		"when there is no room for a second copy (a power cut may then leave it without secrets)")
+	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false,
+		"accept SSH private keys that sshd does not load")
+	c.Flags().BoolVar(&o.Enclose, "enclose", false, "make IMAGE a compressed archive of its own, "+
+		"for boot loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)
 	tpmFlag(c, &o.TPM)
-	c.Flags().StringVar(&o.SealFor, "seal-for", "", "`file` with the public key of another machine's TPM (sops-initrd enroll), to seal for it")
-	c.Flags().StringArrayVar(&o.Replaces, "replaces", nil, "`file` that the boot loader will replace with IMAGE (default: guessed from IMAGE's name)")
-	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader copies IMAGE afterwards, where that is another one (limine)")
+	c.Flags().StringVar(&o.SealFor, "seal-for", "", "`file` with the public key of another "+
+		"machine's TPM (sops-initrd enroll), to seal for it")
+	c.Flags().StringArrayVar(&o.Replaces, "replaces", nil, "`file` that the boot loader will "+
+		"replace with IMAGE (default: guessed from IMAGE's name)")
+	c.Flags().StringVar(&o.Installed, "installed", "", "`directory` to which the boot loader "+
+		"copies IMAGE afterwards, where that is another one (limine)")
 }
 
 func timeoutFlag(c *cobra.Command, o *initrdsecrets.Options) {
-	c.Flags().Func("timeout", "time limit (`30s`) for each call of gpg, an age plugin or a key service (default: what the manifest says, or 30s)", func(text string) error {
+	c.Flags().Func("timeout", "time limit (`30s`) for each call of gpg, an age plugin or a key "+
+		"service (default: what the manifest says, or 30s)", func(text string) error {
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {
 			return errors.New("want a time with its unit, such as 5s or 2m")
@@ -105,12 +119,14 @@ func timeoutFlag(c *cobra.Command, o *initrdsecrets.Options) {
 
 // noKeyFlag is a word and not a switch, so that a command line says what it does.
 func noKeyFlag(c *cobra.Command, skip *bool) {
-	c.Flags().Func("when-no-key", "on a machine without any key yet, `fail|skip`: fail (default), or install without secrets and warn", func(text string) error {
+	c.Flags().Func("when-no-key", "on a machine without any key yet, `fail|skip`: fail "+
+		"(default), or install without secrets and warn", func(text string) error {
 		if text != "fail" && text != "skip" {
 			return errors.New("want fail or skip")
 		}
 		*skip = text == "skip"
 		return nil
 	})
-	_ = c.RegisterFlagCompletionFunc("when-no-key", cobra.FixedCompletions([]string{"fail", "skip"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("when-no-key", cobra.FixedCompletions([]string{"fail", "skip"},
+		cobra.ShellCompDirectiveNoFileComp))
 }

@@ -67,7 +67,8 @@ func (h host) encrypt(name string, values map[string]string) string {
 	if err != nil {
 		h.Fatal(err)
 	}
-	cmd := exec.Command(h.sops, "encrypt", "--input-type", "json", "--output-type", "json", "--age", testRecipient, "--filename-override", name)
+	cmd := exec.Command(h.sops, "encrypt", "--input-type", "json", "--output-type", "json", "--age",
+		testRecipient, "--filename-override", name)
 	cmd.Stdin, cmd.Dir = bytes.NewReader(data), h.dir
 	out, err := cmd.Output()
 	if err != nil {
@@ -97,16 +98,19 @@ func (h host) manifest(name, sopsFile string, secrets []string, entries ...map[s
 func (h host) run(status int, args ...string) (stdout, stderr string) {
 	h.Helper()
 	var out, errs bytes.Buffer
-	got := run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }})
+	got := run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Getenv: func(string) string { return "" }})
 	if got != status {
-		h.Fatalf("sops-initrd %q: exit status %d, want %d\n%s%s", args, got, status, out.Bytes(), errs.Bytes())
+		h.Fatalf("sops-initrd %q: exit status %d, want %d\n%s%s", args, got, status, out.Bytes(),
+			errs.Bytes())
 	}
 	return out.String(), errs.String()
 }
 
 func (h host) append(manifest, image string, more ...string) {
 	h.Helper()
-	h.run(cli.Done, append([]string{"append", "--manifest", manifest, "--state", h.path("state"), image}, more...)...)
+	h.run(cli.Done, append([]string{"append", "--manifest", manifest, "--state", h.path("state"),
+		image}, more...)...)
 }
 
 // segments counts the segments of ours in an image.
@@ -146,8 +150,10 @@ func TestAppend_aHundredChangesLeaveOneSegment(t *testing.T) {
 	h.write("pristine", string(base))
 	var manifests []string
 	for i := range 4 {
-		s := h.encrypt(fmt.Sprintf("s%d.json", i), map[string]string{"luks": fmt.Sprintf("value %d of a fixed length", i)})
-		manifests = append(manifests, h.manifest(fmt.Sprintf("m%d.json", i), s, []string{"luks"}, map[string]any{"path": "/host", "source": h.path("host")}))
+		s := h.encrypt(fmt.Sprintf("s%d.json", i), map[string]string{"luks": fmt.Sprintf("value %d "+
+			"of a fixed length", i)})
+		manifests = append(manifests, h.manifest(fmt.Sprintf("m%d.json", i), s, []string{"luks"},
+			map[string]any{"path": "/host", "source": h.path("host")}))
 	}
 	seen := make(map[[32]byte]bool)
 	var first int64
@@ -187,7 +193,8 @@ func TestAppend_sameBytesInTwoDirectories(t *testing.T) {
 		if i == 1 {
 			slices.Reverse(secrets)
 		}
-		h.append(h.manifest("m.json", h.path("other-name.json"), secrets, map[string]any{"path": "/host", "source": h.path("host")}), h.path("image"))
+		h.append(h.manifest("m.json", h.path("other-name.json"), secrets,
+			map[string]any{"path": "/host", "source": h.path("host")}), h.path("image"))
 	}
 	if !bytes.Equal(one.read("image"), two.read("image")) {
 		t.Error("the images differ")
@@ -203,7 +210,8 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 	if err := os.Symlink("file", h.path("host/link")); err != nil {
 		t.Fatal(err)
 	}
-	h.append(h.manifest("m.json", s, []string{"luks", "empty"}, map[string]any{"path": "/host", "source": h.path("host")}), h.path("image"))
+	h.append(h.manifest("m.json", s, []string{"luks", "empty"}, map[string]any{"path": "/host",
+		"source": h.path("host")}), h.path("image"))
 	f, err := os.Open(h.path("image"))
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +250,8 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 		}
 	}
 	slices.Sort(want)
-	if contents[".initrd-secrets/etc/luks"] != "binary\x01\nvalue" || contents[".initrd-secrets/host/file"] != "content of a file" {
+	if contents[".initrd-secrets/etc/luks"] != "binary\x01\nvalue" ||
+		contents[".initrd-secrets/host/file"] != "content of a file" {
 		t.Fatalf("u-root reads %q", contents)
 	}
 	// lsinitramfs wants a compressed archive behind the plain ones.
@@ -256,8 +265,15 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 		list []string
 		cat  func(file string) []string
 	}{
-		{"cpio", []string{"cpio", "-it", "--quiet", "-F", cut}, func(f string) []string { return []string{"cpio", "-i", "--to-stdout", "--quiet", "-F", cut, f} }},
-		{"bsdtar", []string{"bsdtar", "-tf", cut}, func(f string) []string { return []string{"bsdtar", "-xOf", cut, f} }},
+		{"cpio", []string{"cpio", "-it", "--quiet", "-F", cut},
+			func(f string) []string {
+				return []string{"cpio", "-i", "--to-stdout", "--quiet", "-F", cut,
+					f}
+			}},
+		{"bsdtar", []string{"bsdtar", "-tf", cut}, func(f string) []string {
+			return []string{"bsdtar",
+				"-xOf", cut, f}
+		}},
 		{"lsinitramfs", []string{"lsinitramfs", h.write("with-main", string(segment)+string(main))}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -311,22 +327,26 @@ func TestAppend_warnsOfAnOpenImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(open, 0o755), os.WriteFile(image, base, 0o644), os.Chmod(image, 0o644)); err != nil {
+	if err := errors.Join(os.Chmod(open, 0o755), os.WriteFile(image, base, 0o644), os.Chmod(image,
+		0o644)); err != nil {
 		t.Fatal(err)
 	}
 	if everybody, err := hostfile.Readable(image); err != nil || !everybody {
 		t.Skipf("the directory for temporary files is closed to others (%v)", err)
 	}
 	h.write("host", "value")
-	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{"path": "/host", "source": h.path("host")})
+	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{"path": "/host",
+		"source": h.path("host")})
 	_, stderr := h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image)
-	if want := "warning: image " + image + ": other users of this host can read its secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
+	if want := "warning: image " + image + ": other users of this host can read its " +
+		"secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
 		t.Errorf("%q does not say %q", stderr, want)
 	}
 	if err := os.Chmod(image, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr = h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image); stderr != "" {
+	if _, stderr = h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"),
+		image); stderr != "" {
 		t.Errorf("of a closed image: %q", stderr)
 	}
 }
@@ -337,21 +357,29 @@ func TestNothingIsLeaked(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	const marker = "PoIsOn"
-	values := map[string]string{"plain": marker + "1", "key": "-----BEGIN OPENSSH PRIVATE KEY-----\n" + marker + "2\n", "map/x": marker + "3"}
+	values := map[string]string{"plain": marker + "1", "key": "-----BEGIN OPENSSH PRIVATE " +
+		"KEY-----\n" + marker + "2\n", "map/x": marker + "3"}
 	s := h.encrypt("s.json", values)
 	h.write("hostdir/fine", marker+"4")
 	h.write("hostdir/with space", marker+"5")
 	h.write("not-a-manifest.json", `{"version": "`+"x"+`", "secrets": `)
 	foreign := h.write("foreign.txt", otherIdentity+"\n")
-	good := h.manifest("good.json", s, []string{"plain"}, map[string]any{"path": "/host", "source": h.path("hostdir/fine")})
-	loose := h.manifest("loose.json", s, []string{"plain"}, map[string]any{"path": "/key", "secret": "plain", "mode": "0444"})
-	spaces := h.manifest("spaces.json", s, []string{"plain"}, map[string]any{"path": "/host", "source": h.path("hostdir")})
-	twice := h.manifest("twice.json", s, []string{"plain"}, map[string]any{"path": "/etc/plain/below", "secret": "plain"})
+	good := h.manifest("good.json", s, []string{"plain"}, map[string]any{"path": "/host",
+		"source": h.path("hostdir/fine")})
+	loose := h.manifest("loose.json", s, []string{"plain"}, map[string]any{"path": "/key",
+		"secret": "plain", "mode": "0444"})
+	spaces := h.manifest("spaces.json", s, []string{"plain"}, map[string]any{"path": "/host",
+		"source": h.path("hostdir")})
+	twice := h.manifest("twice.json", s, []string{"plain"},
+		map[string]any{"path": "/etc/plain/below", "secret": "plain"})
 	missing := h.manifest("missing.json", s, []string{"plain", "none"})
-	badKey := h.write("broken-key.json", strings.ReplaceAll(string(h.read("good.json")), "key.txt", "broken.txt"))
+	badKey := h.write("broken-key.json", strings.ReplaceAll(string(h.read("good.json")), "key.txt",
+		"broken.txt"))
 	h.write("broken.txt", strings.ToLower(testIdentity)+"\n")
-	lost := h.write("lost.json", strings.ReplaceAll(string(h.read("good.json")), h.path("key.txt"), foreign))
-	tampered := h.write("tampered.json", strings.ReplaceAll(string(h.read("good.json")), s, h.write("t.json", strings.Replace(string(h.read("s.json")), "data:", "data:A", 1))))
+	lost := h.write("lost.json", strings.ReplaceAll(string(h.read("good.json")), h.path("key.txt"),
+		foreign))
+	tampered := h.write("tampered.json", strings.ReplaceAll(string(h.read("good.json")), s,
+		h.write("t.json", strings.Replace(string(h.read("s.json")), "data:", "data:A", 1))))
 
 	forbidden := []string{marker, testIdentity, strings.ToLower(testIdentity), otherIdentity}
 	for _, v := range values {
@@ -360,13 +388,15 @@ func TestNothingIsLeaked(t *testing.T) {
 	var outputs strings.Builder
 	do := func(args ...string) {
 		var out bytes.Buffer
-		run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }})
+		run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
+			Getenv: func(string) string { return "" }})
 		fmt.Fprintf(&outputs, "%q\n%s", args, out.Bytes())
 	}
 	image, state := h.path("boot/image"), h.path("state")
 	h.write("boot/torn", "")
 	for range 2 { // the second time there is something in the image
-		for _, m := range []string{good, loose, spaces, twice, missing, badKey, lost, tampered, h.path("not-a-manifest.json"), h.path("s.json"), h.path("key.txt")} {
+		for _, m := range []string{good, loose, spaces, twice, missing, badKey, lost, tampered,
+			h.path("not-a-manifest.json"), h.path("s.json"), h.path("key.txt")} {
 			do("check", m)
 			do("check", "--json", m)
 			for _, i := range []string{image, h.path("boot/torn"), h.path("boot")} {
@@ -383,7 +413,8 @@ func TestNothingIsLeaked(t *testing.T) {
 		if data := h.read("boot/image"); len(data) > 600 {
 			h.write("boot/torn", string(data[:len(data)-600]))
 			n := initrd.Padding(0)
-			forbidden = append(forbidden, fmt.Sprintf("%x", sha256.Sum256(data[n:])), fmt.Sprintf("%x", sha256.Sum256(data)))
+			forbidden = append(forbidden, fmt.Sprintf("%x", sha256.Sum256(data[n:])), fmt.Sprintf("%x",
+				sha256.Sum256(data)))
 		}
 	}
 	do("inspect", h.path("boot/torn"))
@@ -412,7 +443,8 @@ func TestNothingIsLeaked(t *testing.T) {
 		}
 		data, err := os.ReadFile(name)
 		rel, _ := filepath.Rel(h.dir, name)
-		if bytes.Contains(data, []byte(marker)) && !slices.ContainsFunc(allowed, func(a string) bool { return strings.HasPrefix(rel, a) }) {
+		if bytes.Contains(data, []byte(marker)) && !slices.ContainsFunc(allowed,
+			func(a string) bool { return strings.HasPrefix(rel, a) }) {
 			t.Errorf("%s has plaintext", rel)
 		}
 		return err

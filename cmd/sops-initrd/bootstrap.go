@@ -16,16 +16,17 @@ func bootstrapCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bootstrap [--host-key KEY] [--name NAME] [--port PORT] [--luks DEVICE] FILE",
 		Short: "Create an SSH host key for the initrd, in a sops file",
-		Long: `bootstrap creates an SSH host key for the initrd and, with --luks, a key file for a LUKS device, and
-encrypts them into the sops file FILE. A new FILE is encrypted for the recipients that .sops.yaml names
-for it, and for the host, which is added where the rule lacks it. To a FILE that exists, the secrets are
-added, and nothing else of it is changed; what it has already is replaced with --replace only.
+		Long: `bootstrap creates an SSH host key for the initrd and, with --luks, a key file for a
+LUKS device, and encrypts them into the sops file FILE. A new FILE is encrypted for
+the recipients that .sops.yaml names for it, and for the host, which is added where
+the rule lacks it. To a FILE that exists, the secrets are added, and nothing else of
+it is changed; what it has already is replaced with --replace only.
 
-The sops program does the encryption. The secrets are never written to disk unencrypted, and FILE is
-written as a whole, as the last step.
+The sops program does the encryption. The secrets are never written to disk
+unencrypted, and FILE is written as a whole, as the last step.
 
-It prints the line for known_hosts, a NixOS module that uses the secrets, and how the key file is added
-to the device.`,
+It prints the line for known_hosts, a NixOS module that uses the secrets, and how
+the key file is added to the device.`,
 		Example: `  # on an administrator's machine, in the repository of the configuration
   ssh-keyscan -t ed25519 server01 > server01.pub
   sops-initrd bootstrap --host-key server01.pub --luks root secrets/srv01.yaml
@@ -50,13 +51,16 @@ to the device.`,
 		},
 	}
 	c.Flags().StringVar(&r.HostKey, "host-key", bootstrap.DefaultHostKey,
-		"public SSH `key` of the host: a file (also what ssh-keyscan prints), the line itself, an age recipient "+
+		"public SSH `key` of the host: a file (also what ssh-keyscan prints), the line itself, an "+
+			"age recipient "+
 			"or an OpenPGP fingerprint")
-	c.Flags().StringVar(&r.Name, "name", "", "`name` of the host for ssh (default: that of FILE without its extension)")
+	c.Flags().StringVar(&r.Name, "name", "", "`name` of the host for ssh (default: that of FILE "+
+		"without its extension)")
 	c.Flags().IntVar(&r.Port, "port", 2222, "`port` of the SSH server in the initrd; "+
 		"another one than the host's keeps their keys apart")
 	c.Flags().BoolVar(&r.Replace, "replace", false, "replace secrets that FILE has already")
-	c.Flags().StringVar(&r.LUKS, "luks", "", "make a key file as well, for this `device` of boot.initrd.luks.devices")
+	c.Flags().StringVar(&r.LUKS, "luks", "", "make a key file as well, for this `device` of "+
+		"boot.initrd.luks.devices")
 	jsonFlag(c, &asJSON)
 	required(c, "host-key")
 	return c
@@ -67,7 +71,8 @@ func bootstrapText(res *bootstrap.Result) string {
 	for _, r := range res.Recipients {
 		recipients.WriteString("  " + r.Type + " " + r.ID + "\n")
 	}
-	text := fmt.Sprintf("%s: encrypted for\n%s\nknown_hosts of whoever logs in (%s):\n\n%s\n\nmodule of the host:\n\n%s",
+	text := fmt.Sprintf("%s: encrypted for\n%s\nknown_hosts of whoever logs in "+
+		"(%s):\n\n%s\n\nmodule of the host:\n\n%s",
 		res.File, recipients.String(), res.Fingerprint, res.KnownHosts, res.Nix)
 	if res.Enroll != "" {
 		text += "\nthen, on the host, add the key file to the device:\n\n" + res.Enroll + "\n"

@@ -38,7 +38,8 @@ func TestBootstrap_plaintext(t *testing.T) {
 	trace := filepath.Join(dir, "trace")
 	cmd := exec.Command("strace", "-f", "--seccomp-bpf", "-qq", "-y", "-s", "100000", "-o", trace,
 		"-e", "trace=write,writev,pwrite64,pwritev,pwritev2,execve",
-		filepath.Join(bin, program), "bootstrap", "--host-key", testRecipient, "--luks", "root", "server01.yaml")
+		filepath.Join(bin,
+			program), "bootstrap", "--host-key", testRecipient, "--luks", "root", "server01.yaml")
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + bin + ":/usr/bin:/bin", "HOME=/nonexistent", "TMPDIR=" + dir}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -63,7 +64,8 @@ func TestBootstrap_plaintext(t *testing.T) {
 		t.Error("no plaintext was seen in a pipe: the trace shows nothing")
 	}
 	for _, e := range glob(t, dir+"/*") {
-		if name := filepath.Base(e); name != "bin" && name != ".sops.yaml" && name != "trace" && name != "server01.yaml" {
+		if name := filepath.Base(e); name != "bin" && name != ".sops.yaml" && name != "trace" &&
+			name != "server01.yaml" {
 			t.Errorf("%s was left", name)
 		}
 	}

@@ -24,16 +24,19 @@ func checkCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [--manifest-only] [--recipient KEY]... MANIFEST",
 		Short: "Validate a manifest and its sops files without keys, for builds",
-		Long: `check finds every fault of MANIFEST that can be found without a key: its form, names, paths and modes, and in the sops files
-it names whether they exist, are sops files of that format and have the keys that are asked for. It says nothing when all
-is well. Sources, which are files of the host that installs the boot loader, are not looked at. With --recipient, every
-sops file has to be encrypted for one of the keys given, so that a host that could not decrypt it is found by the build.`,
+		Long: `check finds every fault of MANIFEST that can be found without a key: its form,
+names, paths and modes, and in the sops files it names whether they exist, are sops
+files of that format and have the keys that are asked for. It says nothing when all
+is well. Sources, which are files of the host that installs the boot loader, are not
+looked at. With --recipient, every sops file has to be encrypted for one of the keys
+given, so that a host that could not decrypt it is found by the build.`,
 		Example: `  sops-initrd check manifest-initrd.json
   sops-initrd check --recipient server01.pub manifest-initrd.json`,
 		Args: operand("manifest"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.ManifestOnly && len(hosts) > 0 {
-				return cli.WithHint(cli.Usage(errors.New("check: --recipient looks at the sops files, --manifest-only does not")), seeHelp(c))
+				return cli.WithHint(cli.Usage(errors.New("check: --recipient looks at the sops files, "+
+					"--manifest-only does not")), seeHelp(c))
 			}
 			for _, text := range hosts {
 				keys, err := recipient.Find(text)
@@ -51,9 +54,11 @@ sops file has to be encrypted for one of the keys given, so that a host that cou
 	}
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&o.ManifestOnly, "manifest-only", false, "do not look at the sops files")
-	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false, "accept SSH private keys that sshd does not load")
+	c.Flags().BoolVar(&o.AllowLooseKeys, "allow-loose-keys", false,
+		"accept SSH private keys that sshd does not load")
 	c.Flags().StringArrayVar(&hosts, "recipient", nil,
 		"`key` of the host that every sops file has to be encrypted for: an age recipient, "+
-			"a public SSH key, a line of known_hosts, an OpenPGP fingerprint, or a file with SSH keys; one of several is enough")
+			"a public SSH key, a line of known_hosts, an OpenPGP fingerprint, or a file with SSH keys; "+
+			"one of several is enough")
 	return c
 }

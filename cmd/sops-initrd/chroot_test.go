@@ -29,7 +29,8 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, m := range []struct{ source, target, kind string }{{"/usr", "usr", ""}, {"/dev", "dev", ""}, {"proc", "proc", "proc"}, {"tmpfs", "boot", "tmpfs"}} {
+	for _, m := range []struct{ source, target, kind string }{{"/usr", "usr", ""}, {"/dev", "dev",
+		""}, {"proc", "proc", "proc"}, {"tmpfs", "boot", "tmpfs"}} {
 		flags := uintptr(0)
 		if m.kind == "" {
 			flags = unix.MS_BIND
@@ -48,12 +49,14 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(root, "store", program), ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(root, "store", program),
+		".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.encrypt("mnt/store/s.json", map[string]string{"luks": "value"})
 	h.manifest("mnt/store/manifest.json", "/store/s.json", []string{"luks"})
-	text := strings.ReplaceAll(string(h.read("mnt/store/manifest.json")), h.path("key.txt"), "/etc/ssh/key.txt")
+	text := strings.ReplaceAll(string(h.read("mnt/store/manifest.json")), h.path("key.txt"),
+		"/etc/ssh/key.txt")
 	h.write("mnt/store/manifest.json", text)
 	base, err := compressedArchive(1000)
 	if err != nil {
@@ -75,14 +78,17 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 	}
 	install := func(status int, more ...string) string {
 		t.Helper()
-		args := append([]string{"append", "--manifest", "/store/manifest.json", "--base", "/store/initrd"}, more...)
+		args := append([]string{"append", "--manifest", "/store/manifest.json", "--base",
+			"/store/initrd"}, more...)
 		return inside(status, append(args, "/boot/image")...)
 	}
 	h.freshLoader(inside)
-	if out := install(cli.Failed); !strings.Contains(out, "put its key in place first") || !bytes.Equal(h.read("mnt/boot/image"), base) {
+	if out := install(cli.Failed); !strings.Contains(out, "put its key in place first") ||
+		!bytes.Equal(h.read("mnt/boot/image"), base) {
 		t.Errorf("without a key: %s", out)
 	}
-	if out := install(cli.Done, "--when-no-key=skip"); !strings.Contains(out, "NOT PROVISIONED: /boot/image") || !bytes.Equal(h.read("mnt/boot/image"), base) {
+	if out := install(cli.Done, "--when-no-key=skip"); !strings.Contains(out,
+		"NOT PROVISIONED: /boot/image") || !bytes.Equal(h.read("mnt/boot/image"), base) {
 		t.Errorf("without a key, to be skipped: %s", out)
 	}
 	h.write("mnt/etc/ssh/key.txt", testIdentity+"\n")
@@ -105,19 +111,24 @@ func (h host) freshLoader(inside func(status int, args ...string) string) {
 	h.Helper()
 	h.write("mnt/store/system/initrd", string(h.read("mnt/store/initrd")))
 	h.write("mnt/store/manifest/manifest.json", string(h.read("mnt/store/manifest.json")))
-	h.write("mnt/store/manifest/append-initrd-secrets", "#!/bin/sh\nexec /store/"+program+` append --manifest /store/manifest/manifest.json --base /store/initrd --when-no-key skip -- "$1"`+"\n")
-	h.write("mnt/store/installer", "#!/bin/sh\nmkdir -p /boot/extlinux /boot/nixos && cp /store/initrd /boot/nixos/initrd && "+
+	h.write("mnt/store/manifest/append-initrd-secrets", "#!/bin/sh\nexec "+
+		"/store/"+program+` append --manifest /store/manifest/manifest.json --base /store/initrd --when-no-key skip -- "$1"`+"\n")
+	h.write("mnt/store/installer", "#!/bin/sh\nmkdir -p /boot/extlinux /boot/nixos && cp "+
+		"/store/initrd /boot/nixos/initrd && "+
 		`printf 'LABEL default\n  LINUX ../nixos/kernel\n  INITRD ../nixos/initrd\n  APPEND init=/store/system/init\n' > /boot/extlinux/extlinux.conf`+"\n")
-	err := errors.Join(os.Chmod(h.path("mnt/store/manifest/append-initrd-secrets"), 0o755), os.Chmod(h.path("mnt/store/installer"), 0o755),
+	err := errors.Join(os.Chmod(h.path("mnt/store/manifest/append-initrd-secrets"), 0o755),
+		os.Chmod(h.path("mnt/store/installer"), 0o755),
 		os.Symlink("../manifest/append-initrd-secrets", h.path("mnt/store/system/append-initrd-secrets")))
 	if err != nil {
 		h.Fatal(err)
 	}
 	loader := func(status int, more ...string) string {
 		h.Helper()
-		return inside(status, append(append([]string{"install-loader", "--loader", "extlinux"}, more...), "--", "/store/installer", "/store/system")...)
+		return inside(status, append(append([]string{"install-loader", "--loader", "extlinux"},
+			more...), "--", "/store/installer", "/store/system")...)
 	}
-	if out := loader(cli.Failed); !strings.Contains(out, "put its key in place first") || !strings.Contains(out, "the boot loader was not touched") {
+	if out := loader(cli.Failed); !strings.Contains(out, "put its key in place first") ||
+		!strings.Contains(out, "the boot loader was not touched") {
 		h.Errorf("without a key: %s", out)
 	}
 	if out := loader(cli.Done, "--when-no-key", "skip"); !strings.Contains(out, "NOT PROVISIONED") {
@@ -131,7 +142,8 @@ func (h host) freshLoader(inside func(status int, args ...string) string) {
 	if out := inside(cli.Done, "status"); !strings.Contains(out, "whole") {
 		h.Errorf("status: %s", out)
 	}
-	if err := errors.Join(os.Remove(key), os.RemoveAll(h.path("mnt/var/lib/sops-initrd"))); err != nil {
+	if err := errors.Join(os.Remove(key),
+		os.RemoveAll(h.path("mnt/var/lib/sops-initrd"))); err != nil {
 		h.Fatal(err)
 	}
 }

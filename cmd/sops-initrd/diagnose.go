@@ -17,15 +17,17 @@ func diagnoseCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "diagnose [--manifest MANIFEST] [FILE]",
 		Short: "Say why this host can, or cannot, decrypt",
-		Long: `diagnose decrypts, and says for each sops file for whom it is encrypted and what came of each of these
-recipients, which keys this host has and where, which sources of keys are skipped and why, and what to
-do. It prints public halves of keys only, and no value.
+		Long: `diagnose decrypts, and says for each sops file for whom it is encrypted and what
+came of each of these recipients, which keys this host has and where, which sources
+of keys are skipped and why, and what to do. It prints public halves of keys only,
+and no value.
 
-With --manifest it looks at all files of MANIFEST (of the initrd or of activation) with its sources of
-keys. FILE is one sops file, opened with the sources of MANIFEST if one is given, else with the keys a
-NixOS host has by default: /etc/ssh/ssh_host_ed25519_key, /etc/ssh/ssh_host_rsa_key,
-/var/lib/sops-nix/key.txt. Variables that sops knows, such as SOPS_AGE_KEY_FILE, count as well. With
-neither, the initrd manifest of the running system is meant.
+With --manifest it looks at all files of MANIFEST (of the initrd or of activation)
+with its sources of keys. FILE is one sops file, opened with the sources of MANIFEST
+if one is given, else with the keys a NixOS host has by default:
+/etc/ssh/ssh_host_ed25519_key, /etc/ssh/ssh_host_rsa_key, /var/lib/sops-nix/key.txt.
+Variables that sops knows, such as SOPS_AGE_KEY_FILE, count as well. With neither,
+the initrd manifest of the running system is meant.
 
 The exit status is 1 when something cannot be decrypted.`,
 		Example: `  sops-initrd diagnose

@@ -127,14 +127,17 @@ func addHelp(root *cobra.Command, e cli.Env) {
 
 // elsewhere are words that users type for what other commands or programs do.
 var elsewhere = map[string]string{
-	"edit":       "sops FILE edits a sops file; bootstrap --replace makes a new SSH host key in one",
-	"encrypt":    "sops encrypt does that; bootstrap makes the first secrets of an initrd",
-	"decrypt":    "sops decrypt does that; diagnose says why a file cannot be decrypted",
-	"rekey":      "sops updatekeys FILE encrypts a file for the recipients that .sops.yaml has now; then switch",
-	"updatekeys": "sops updatekeys FILE encrypts a file for the recipients that .sops.yaml has now; then switch",
-	"rotate":     "sops rotate -i FILE gives a file a new data key; bootstrap --replace makes a new SSH host key",
-	"doctor":     "diagnose says why this host can, or cannot, decrypt; status, what it would boot",
-	"list":       "inspect IMAGE lists the secrets of an image; status, what this host would boot",
-	"show":       "inspect IMAGE lists the secrets of an image; status, what this host would boot",
-	"install":    "append puts secrets into an image; install-loader runs a boot loader's installer",
+	"edit":    "sops FILE edits a sops file; bootstrap --replace makes a new SSH host key in one",
+	"encrypt": "sops encrypt does that; bootstrap makes the first secrets of an initrd",
+	"decrypt": "sops decrypt does that; diagnose says why a file cannot be decrypted",
+	"rekey": "sops updatekeys FILE encrypts a file for the recipients that .sops.yaml has " +
+		"now; then switch",
+	"updatekeys": "sops updatekeys FILE encrypts a file for the recipients that .sops.yaml has " +
+		"now; then switch",
+	"rotate": "sops rotate -i FILE gives a file a new data key; bootstrap --replace makes a " +
+		"new SSH host key",
+	"doctor":  "diagnose says why this host can, or cannot, decrypt; status, what it would boot",
+	"list":    "inspect IMAGE lists the secrets of an image; status, what this host would boot",
+	"show":    "inspect IMAGE lists the secrets of an image; status, what this host would boot",
+	"install": "append puts secrets into an image; install-loader runs a boot loader's installer",
 }

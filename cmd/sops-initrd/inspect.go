@@ -30,9 +30,10 @@ func inspectCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect [IMAGE…]",
 		Short: "Show the parts of an image and the names of its secrets",
-		Long: `inspect walks the whole of each IMAGE and shows its parts: compressed and plain archives, padding,
-damage, and the segment that append put there with the names, sizes, owners and modes of its entries.
-It never shows contents. Without IMAGE it looks at what the boot entries of the running system load.`,
+		Long: `inspect walks the whole of each IMAGE and shows its parts: compressed and plain
+archives, padding, damage, and the segment that append put there with the names,
+sizes, owners and modes of its entries. It never shows contents. Without IMAGE it
+looks at what the boot entries of the running system load.`,
 		Example: `  sops-initrd inspect
   sops-initrd inspect /boot/EFI/nixos/…-initrd.efi
   sops-initrd inspect --json /boot/secrets.img`,

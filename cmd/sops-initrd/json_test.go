@@ -59,7 +59,8 @@ func TestJSON(t *testing.T) {
 	s := h.encrypt("s.json", map[string]string{"luks": "value"})
 	good := h.manifest("m.json", s, []string{"luks"})
 	empty := h.write("empty.json", `{"version": 1, "entries": []}`)
-	foreign := h.write("lost.json", strings.ReplaceAll(string(h.read("m.json")), "key.txt", "other.txt"))
+	foreign := h.write("lost.json", strings.ReplaceAll(string(h.read("m.json")), "key.txt",
+		"other.txt"))
 	h.write("other.txt", otherIdentity+"\n")
 	image, state := h.path("boot/image"), h.path("state")
 	h.write("boot/torn", "070701")

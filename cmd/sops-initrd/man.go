@@ -23,12 +23,14 @@ func addManCommand(root *cobra.Command) {
 		Hidden: true,
 		Args:   operand("directory"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // manual pages are for everybody
+			if err := os.MkdirAll(args[0],
+				0o755); err != nil { //nolint:gosec // manual pages are for everybody
 				return err
 			}
 			undated := time.Unix(0, 0).UTC() // the same pages from every build
 			if err := doc.GenManTree(c.Root(), &doc.GenManHeader{
-				Section: "8", Source: program + " " + cli.Version(), Manual: "System Administration", Date: &undated,
+				Section: "8", Source: program + " " + cli.Version(), Manual: "System " +
+					"Administration", Date: &undated,
 			}, args[0]); err != nil {
 				return fmt.Errorf("write manual pages: %w", err)
 			}

@@ -24,7 +24,8 @@ type moments struct {
 
 // environment is that of the re-enactments.
 func (m moments) environment() []string {
-	return append(os.Environ(), "WORK="+m.dir, "BOOTS=boot", "AGE="+testRecipient, "PATH="+m.path("bin")+":"+os.Getenv("PATH"))
+	return append(os.Environ(), "WORK="+m.dir, "BOOTS=boot", "AGE="+testRecipient,
+		"PATH="+m.path("bin")+":"+os.Getenv("PATH"))
 }
 
 func (m moments) sh(args ...string) {
@@ -39,7 +40,8 @@ func (m moments) sh(args ...string) {
 // installer is install-loader for these generations, the last of which is the default.
 func (m moments) installer(generations ...string) []string {
 	fallback := filepath.Join("store", generations[len(generations)-1])
-	args := append([]string{program, "install-loader", "--loader", m.loader, "--boot", m.path("boot"), "--efivars", m.path("efivars"), "--state", m.path("state"), "--", "sh"}, m.script...)
+	args := append([]string{program, "install-loader", "--loader", m.loader, "--boot",
+		m.path("boot"), "--efivars", m.path("efivars"), "--state", m.path("state"), "--", "sh"}, m.script...)
 	return append(append(args, generations...), fallback)
 }
 
@@ -69,7 +71,8 @@ func (m moments) signature() string {
 func (m moments) states(command []string) []string {
 	m.Helper()
 	const calls = "rename,renameat,renameat2,unlink,unlinkat"
-	args := append([]string{"-f", "-qq", "-o", m.path("trace"), "-e", "trace=" + calls, "-e", "inject=" + calls + ":delay_exit=60000"}, command...)
+	args := append([]string{"-f", "-qq", "-o", m.path("trace"), "-e", "trace=" + calls, "-e",
+		"inject=" + calls + ":delay_exit=60000"}, command...)
 	cmd := exec.Command("strace", args...)
 	cmd.Env, cmd.Dir = m.environment(), m.dir
 	var out bytes.Buffer
@@ -123,7 +126,9 @@ func (m moments) check(when string, all bool) {
 	m.Helper()
 	status, err := bootloader.Look(m.Context(), bootloader.LookOptions{
 		Boots: []string{m.path("boot")}, Variables: m.path("efivars"),
-		Hook: initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string, ...string) {}},
+		Hook: initrdsecrets.Options{State: m.path("state"), Getenv: os.Getenv, Warn: func(string,
+			...string) {
+		}},
 	})
 	if err != nil {
 		m.Fatalf("%s: %v", when, err)
@@ -184,7 +189,8 @@ func TestInstallLoader_atEveryMoment(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := moments{newHost(t), c.loader, append([]string{filepath.Join(loaders, c.script[0])}, c.script[1:]...)}
+			m := moments{newHost(t), c.loader, append([]string{filepath.Join(loaders, c.script[0])},
+				c.script[1:]...)}
 			for _, dir := range []string{"bin", "boot"} {
 				if err := os.Mkdir(m.path(dir), 0o700); err != nil {
 					t.Fatal(err)
@@ -194,7 +200,8 @@ func TestInstallLoader_atEveryMoment(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, g := range []string{"g1", "g2", "g3"} {
-				m.sh(filepath.Join(loaders, "system.sh"), g, string("ABB"[i]), values[g], testRecipient, "key.txt")
+				m.sh(filepath.Join(loaders, "system.sh"), g, string("ABB"[i]), values[g], testRecipient,
+					"key.txt")
 			}
 			if out, err := m.do(m.installer("g1", "g2")); err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -206,7 +213,8 @@ func TestInstallLoader_atEveryMoment(t *testing.T) {
 			}
 			for i, state := range states {
 				when := fmt.Sprintf("state %d of %d", i, len(states))
-				if out, err := exec.Command("sh", "-c", `cd "$2" && rm -rf boot state/installer-ran && cp -a "$1/boot" . && { [ ! -e "$1/installer-ran" ] || cp -a "$1/installer-ran" state; }`, "sh", state, m.dir).CombinedOutput(); err != nil {
+				if out, err := exec.Command("sh", "-c",
+					`cd "$2" && rm -rf boot state/installer-ran && cp -a "$1/boot" . && { [ ! -e "$1/installer-ran" ] || cp -a "$1/installer-ran" state; }`, "sh", state, m.dir).CombinedOutput(); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
 				m.check(when, false)

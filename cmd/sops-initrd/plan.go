@@ -21,9 +21,10 @@ type planReport struct {
 type planned struct {
 	Image string `json:"image"`
 	initrd.Result
-	Salvaged bool                        `json:"salvaged"`
-	Skipped  bool                        `json:"skipped"` // there is no key yet, and --when-no-key=skip
-	Entries  []initrdsecrets.EntryReport `json:"entries"`
+	Salvaged bool `json:"salvaged"`
+	// there is no key yet, and --when-no-key=skip
+	Skipped bool                        `json:"skipped"`
+	Entries []initrdsecrets.EntryReport `json:"entries"`
 }
 
 func planCommand(e cli.Env) *cobra.Command {
@@ -34,11 +35,12 @@ func planCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [--manifest MANIFEST] [--base PRISTINE] [IMAGE…]",
 		Short: "Say what append would change, and write nothing",
-		Long: `plan makes all the decisions of append, decryption included, and says what would come of them: how
-each IMAGE would change and which entries it would have. It writes nothing and prints no value. What
-would make append fail makes plan fail.
+		Long: `plan makes all the decisions of append, decryption included, and says what would
+come of them: how each IMAGE would change and which entries it would have. It writes
+nothing and prints no value. What would make append fail makes plan fail.
 
-Without MANIFEST, that of the running system is meant, and without IMAGE, what its boot entries load.`,
+Without MANIFEST, that of the running system is meant, and without IMAGE, what its
+boot entries load.`,
 		Example: `  sops-initrd plan
   sops-initrd plan --manifest m.json /boot/EFI/nixos/…-initrd.efi
   sops-initrd plan --manifest m.json --json /boot/secrets.img`,
@@ -70,10 +72,12 @@ Without MANIFEST, that of the running system is meant, and without IMAGE, what i
 					return err
 				}
 				if asJSON {
-					report.Images = append(report.Images, planned{image, out.Result, out.Salvaged, out.Skipped, out.Entries})
+					report.Images = append(report.Images, planned{image, out.Result, out.Salvaged, out.Skipped,
+						out.Entries})
 					return nil
 				}
-				return errors.Join(printLine(e.Stdout, sentence(image, out, true)), printEntries(e.Stdout, out.Entries))
+				return errors.Join(printLine(e.Stdout, sentence(image, out, true)), printEntries(e.Stdout,
+					out.Entries))
 			})
 			if asJSON && len(report.Images) > 0 {
 				err = errors.Join(err, printJSON(e.Stdout, report))
@@ -83,7 +87,8 @@ Without MANIFEST, that of the running system is meant, and without IMAGE, what i
 	}
 	manifestFlag(c, &manifest)
 	applyFlags(c, o)
-	c.Flags().StringVar(&o.State, "state", record.DefaultDir, "`directory` of the records of what this host installed")
+	c.Flags().StringVar(&o.State, "state", record.DefaultDir,
+		"`directory` of the records of what this host installed")
 	jsonFlag(c, &asJSON)
 	r.flags(c, true)
 	required(c, "state")

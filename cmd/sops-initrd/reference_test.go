@@ -33,7 +33,8 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Errorf("%s is not what the commands say of themselves: run go test ./cmd/sops-initrd -run TestReference -update", referencePage)
+		t.Errorf("%s is not what the commands say of themselves: run go test ./cmd/sops-initrd -run "+
+			"TestReference -update", referencePage)
 	}
 }
 
@@ -79,9 +80,13 @@ texts are its manual pages, which the packages install, and which ` + "`sops-ini
 		if about == "" {
 			about = c.Short + "."
 		}
-		block := func(text string) { fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.TrimRight(text, "\n ")) }
+		block := func(text string) {
+			fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.TrimRight(text,
+				"\n "))
+		}
 		fmt.Fprintf(&b, "\n## %s\n", c.CommandPath())
-		if c.Parent() != nil && c.Parent().Name() == "completion" { // cobra's own words, with examples between them
+		if c.Parent() != nil &&
+			c.Parent().Name() == "completion" { // cobra's own words, with examples between them
 			about = c.Short + "."
 		}
 		for paragraph := range strings.SplitSeq(strings.TrimSpace(about), "\n\n") {
@@ -113,7 +118,8 @@ func TestManualPages(t *testing.T) {
 	run := func(args ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		e := cli.Env{Args: args, Stdout: &stdout, Stderr: &stderr, Getenv: func(string) string { return "" }}
+		e := cli.Env{Args: args, Stdout: &stdout, Stderr: &stderr,
+			Getenv: func(string) string { return "" }}
 		if status := run(e); status != 0 {
 			t.Fatalf("%q: exit status %d: %s", args, status, &stderr)
 		}
@@ -133,7 +139,8 @@ func TestManualPages(t *testing.T) {
 		if c.HasExample() {
 			wanted = append(wanted, ".SH EXAMPLE")
 		}
-		wanted = append(wanted, regexp.MustCompile(`--[a-z-]+`).FindAllString(c.LocalFlags().FlagUsages(), -1)...)
+		wanted = append(wanted,
+			regexp.MustCompile(`--[a-z-]+`).FindAllString(c.LocalFlags().FlagUsages(), -1)...)
 		for _, w := range wanted {
 			if !strings.Contains(page, w) {
 				t.Errorf("the manual page of %s lacks %s", c.CommandPath(), w)
@@ -148,7 +155,8 @@ func TestManualPages(t *testing.T) {
 			t.Errorf("completion %s does not name %s", shell, program)
 		}
 	}
-	if got := run("__complete", "ins"); !strings.Contains(got, "inspect\t") || !strings.Contains(got, "install-loader\t") {
+	if got := run("__complete", "ins"); !strings.Contains(got, "inspect\t") || !strings.Contains(got,
+		"install-loader\t") {
 		t.Errorf("completions of ins:\n%s", got)
 	}
 	if got := run("__complete", "append", "--al"); !strings.Contains(got, "--allow-in-place\t") {

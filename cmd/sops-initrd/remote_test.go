@@ -23,14 +23,16 @@ func TestRemoteKey(t *testing.T) {
 	uri := testkeys.Vault(t)
 	file := testkeys.EncryptVault(t, "yaml", "disk: passphrase\n", uri)
 	dir := t.TempDir()
-	manifest, image, asked := filepath.Join(dir, "manifest.json"), filepath.Join(dir, "image"), filepath.Join(dir, "asked")
+	manifest, image, asked := filepath.Join(dir, "manifest.json"), filepath.Join(dir,
+		"image"), filepath.Join(dir, "asked")
 	text := fmt.Sprintf(`{"version": 1, "secrets": [{"name": "disk", "key": "disk", "sopsFile": %q, "format": "yaml"}],
 		"entries": [{"path": "/disk.key", "secret": "disk"}]}`, file)
 	if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	appendTo := func() (string, error) {
-		cmd := exec.CommandContext(t.Context(), self, "append", "--manifest", manifest, "--state", filepath.Join(dir, "state"), image)
+		cmd := exec.CommandContext(t.Context(), self, "append", "--manifest", manifest, "--state",
+			filepath.Join(dir, "state"), image)
 		cmd.Env = []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "VAULT_TOKEN=" + testkeys.VaultToken,
 			"SOPS_AGE_KEY_CMD=sh -c 'echo . >> " + asked + "'",
@@ -41,7 +43,8 @@ func TestRemoteKey(t *testing.T) {
 	refused := func(what, want string) {
 		t.Helper()
 		out, err := appendTo()
-		if err == nil || !strings.Contains(out, uri) || !strings.Contains(out, "without the clients") || !strings.Contains(out, want) {
+		if err == nil || !strings.Contains(out, uri) || !strings.Contains(out, "without the clients") ||
+			!strings.Contains(out, want) {
 			t.Errorf("%s: %v\n%s", what, err, out)
 		}
 		if _, err := os.Stat(image); err == nil {
@@ -68,6 +71,7 @@ func TestRemoteKey(t *testing.T) {
 		t.Errorf("the secret is not in the image: %v", err)
 	}
 	if times, err := os.ReadFile(asked); bytes.Count(times, []byte("\n")) > 1 {
-		t.Errorf("a program that prints keys was asked %d times, %v", bytes.Count(times, []byte("\n")), err)
+		t.Errorf("a program that prints keys was asked %d times, %v", bytes.Count(times, []byte("\n")),
+			err)
 	}
 }

@@ -15,8 +15,9 @@ func removeCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "remove IMAGE",
 		Short: "Cut the secrets from an image",
-		Long: `remove takes away what append put into IMAGE and gives back, byte for byte, what was there before. An
-image without secrets from sops-initrd is left alone, which is not an error.`,
+		Long: `remove takes away what append put into IMAGE and gives back, byte for byte, what was
+there before. An image without secrets from sops-initrd is left alone, which is not
+an error.`,
 		Example: `  sops-initrd remove /boot/EFI/nixos/…-initrd.efi`,
 		Args:    operand("image"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -42,6 +43,7 @@ image without secrets from sops-initrd is left alone, which is not an error.`,
 		},
 	}
 	baseFlag(c, &o.Base)
-	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false, "truncate IMAGE when there is no room for a second copy")
+	c.Flags().BoolVar(&o.AllowInPlace, "allow-in-place", false,
+		"truncate IMAGE when there is no room for a second copy")
 	return c
 }

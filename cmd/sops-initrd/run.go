@@ -46,13 +46,15 @@ func rootCommand(e cli.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   program,
 		Short: "Put secrets from sops files into an initrd",
-		Long: `sops-initrd decrypts the secrets that a machine needs before its root file system is there and puts them into its
-initrd, while the boot loader is being installed. What it adds is one segment at the end of the image: running it
-again replaces that segment, never adds a second one, and an image is either changed as a whole or not at all.
+		Long: `sops-initrd decrypts the secrets that a machine needs before its root file system is
+there and puts them into its initrd, while the boot loader is being installed. What
+it adds is one segment at the end of the image: running it again replaces that
+segment, never adds a second one, and an image is either changed as a whole or not
+at all.
 
-Exit status: 0 when done (for verify: yes), 1 when something failed (for verify: no),
-2 when the command line is wrong, 130 when a signal ended the run.
-Results go to standard output, everything else to standard error.`,
+Exit status: 0 when done (for verify: yes), 1 when something failed (for verify:
+no), 2 when the command line is wrong, 130 when a signal ended the run. Results go
+to standard output, everything else to standard error.`,
 		Version:                    cli.Version(),
 		SuggestionsMinimumDistance: 2,
 		Args:                       noCommand,
@@ -69,7 +71,8 @@ Results go to standard output, everything else to standard error.`,
 		return cli.WithHint(cli.Usage(err), seeHelp(c))
 	})
 	root.AddCommand(
-		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e), checkCommand(e), bootstrapCommand(e),
+		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e),
+		checkCommand(e), bootstrapCommand(e),
 		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e), enrollCommand(e),
 	)
 	addManCommand(root)
@@ -102,7 +105,8 @@ func missingCommand(c *cobra.Command) error {
 			names = append(names, sub.Name())
 		}
 	}
-	return cli.WithHint(cli.Usage(fmt.Errorf("no command given (one of %s)", strings.Join(names, ", "))), seeHelp(c))
+	return cli.WithHint(cli.Usage(fmt.Errorf("no command given (one of %s)", strings.Join(names,
+		", "))), seeHelp(c))
 }
 
 func seeHelp(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" }
@@ -114,9 +118,11 @@ func operand(name string) cobra.PositionalArgs {
 		case len(args) == 0:
 			return cli.WithHint(cli.Usage(fmt.Errorf("%s: no %s given", c.Name(), name)), seeHelp(c))
 		case len(args) > 1:
-			return cli.WithHint(cli.Usage(fmt.Errorf("%s: one %s expected, got %d operands: %q", c.Name(), name, len(args), args)), seeHelp(c))
+			return cli.WithHint(cli.Usage(fmt.Errorf("%s: one %s expected, got %d operands: %q", c.Name(),
+				name, len(args), args)), seeHelp(c))
 		case args[0] == "":
-			return cli.WithHint(cli.Usage(fmt.Errorf("%s: the name of the %s is empty", c.Name(), name)), seeHelp(c))
+			return cli.WithHint(cli.Usage(fmt.Errorf("%s: the name of the %s is empty", c.Name(), name)),
+				seeHelp(c))
 		}
 		return nil
 	}

@@ -34,9 +34,11 @@ func (r *running) manifest() (string, error) {
 	s := bootloader.Open(r.system)
 	switch {
 	case s.Gone():
-		return "", cli.WithHint(fmt.Errorf("system %s: not found", r.system), "say which manifest is meant: --manifest FILE")
+		return "", cli.WithHint(fmt.Errorf("system %s: not found", r.system),
+			"say which manifest is meant: --manifest FILE")
 	case s.Manifest == "":
-		return "", cli.WithHint(fmt.Errorf("system %s: it has no initrd secrets from sops files", r.system),
+		return "", cli.WithHint(fmt.Errorf("system %s: it has no initrd secrets from sops files",
+			r.system),
 			"say which manifest is meant: --manifest FILE")
 	}
 	return s.Manifest, nil
@@ -83,7 +85,8 @@ func operands(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		for _, arg := range args {
 			if arg == "" {
-				return cli.WithHint(cli.Usage(fmt.Errorf("%s: the name of the %s is empty", c.Name(), name)), seeHelp(c))
+				return cli.WithHint(cli.Usage(fmt.Errorf("%s: the name of the %s is empty", c.Name(), name)),
+					seeHelp(c))
 			}
 		}
 		return nil

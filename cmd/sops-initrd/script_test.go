@@ -182,7 +182,8 @@ func look(roots []string) (map[string]string, error) {
 				return err
 			}
 			st := info.Sys().(*syscall.Stat_t)
-			line := fmt.Sprintf("%s inode %d, modified %s, %d bytes", info.Mode(), st.Ino, info.ModTime().Format("15:04:05.000000000"), info.Size())
+			line := fmt.Sprintf("%s inode %d, modified %s, %d bytes", info.Mode(), st.Ino,
+				info.ModTime().Format("15:04:05.000000000"), info.Size())
 			if info.Mode().IsRegular() {
 				data, err := os.ReadFile(name)
 				if err != nil && !errors.Is(err, fs.ErrPermission) {

@@ -29,14 +29,15 @@ func verifyCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [--manifest MANIFEST] [--base PRISTINE] [IMAGE…]",
 		Short: "Check that an image has complete, up-to-date secrets",
-		Long: `verify answers by its exit status, and in words on standard output: 0 when every IMAGE ends in a whole
-segment of secrets, 1 when one does not. With --manifest the segment must also be the one of MANIFEST
-as its sops files are now; that is found out without decrypting anything, so no key is needed. A
-manifest without entries wants no segment. With --base, what stands before the segment must be
-PRISTINE, byte for byte.
+		Long: `verify answers by its exit status, and in words on standard output: 0 when every
+IMAGE ends in a whole segment of secrets, 1 when one does not. With --manifest the
+segment must also be the one of MANIFEST as its sops files are now; that is found
+out without decrypting anything, so no key is needed. A manifest without entries
+wants no segment. With --base, what stands before the segment must be PRISTINE, byte
+for byte.
 
-Without IMAGE, the images that the boot entries of the running system load are compared with its
-manifest.`,
+Without IMAGE, the images that the boot entries of the running system load are
+compared with its manifest.`,
 		Example: `  sops-initrd verify
   sops-initrd verify /boot/EFI/nixos/…-initrd.efi
   sops-initrd verify --manifest m.json /boot/secrets.img || nixos-rebuild boot`,
@@ -101,5 +102,6 @@ func answer(s initrdsecrets.State, manifest, base string, wanted bool) string {
 		return "what stands before its secrets is not " + base
 	case initrdsecrets.Stale:
 	}
-	return "out of date: its secrets were made from other sops files or files of this host than " + manifest + " names now"
+	return "out of date: its secrets were made from other sops files or files of this host than " +
+		manifest + " names now"
 }

@@ -30,8 +30,9 @@ const keyFileBytes = 64
 
 // Request says what is wanted.
 type Request struct {
-	File    string // sops file to make; its extension decides the format
-	Name    string // of the host, as users of ssh know it; empty: the name of File without its extension
+	File string // sops file to make; its extension decides the format
+	// of the host, as users of ssh know it; empty: the name of File without its extension
+	Name    string
 	HostKey string // file with the host's public SSH key, or a recipient; see findHost
 	Port    int    // of the SSH server in the initrd
 	LUKS    string // name of the LUKS device in boot.initrd.luks.devices; empty: no key file
@@ -82,7 +83,8 @@ func (r *Request) Check() error {
 		faults = append(faults, fmt.Errorf("port %d is not between 1 and 65535", r.Port))
 	}
 	if r.LUKS != "" && !deviceName().MatchString(r.LUKS) {
-		faults = append(faults, fmt.Errorf("%q is not the name of a LUKS device: letters, digits, hyphens and underscores", r.LUKS))
+		faults = append(faults, fmt.Errorf("%q is not the name of a LUKS device: letters, digits, "+
+			"hyphens and underscores", r.LUKS))
 	}
 	return errors.Join(faults...)
 }
@@ -126,7 +128,8 @@ func Run(ctx context.Context, r Request) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.File), 0o755); err != nil { //nolint:gosec // the file is encrypted, and the repository's
+	if err := os.MkdirAll(filepath.Dir(r.File),
+		0o755); err != nil { //nolint:gosec // the file is encrypted, and the repository's
 		return nil, err
 	}
 	if err := atomicfile.WriteNew(r.File, data, 0o644); err != nil { //nolint:gosec // as above

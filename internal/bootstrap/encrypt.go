@@ -24,7 +24,8 @@ type encryption struct {
 }
 
 // run encrypts the secrets for the recipients that .sops.yaml names for the file, and for the host.
-func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte, []sopsfile.Recipient, error) {
+func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte,
+	[]sopsfile.Recipient, error) {
 	data, recipients, err := e.encrypt(ctx, secrets)
 	if err != nil {
 		return nil, nil, err
@@ -43,14 +44,16 @@ func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte
 	if !e.host.Among(recipients) {
 		return nil, nil, fmt.Errorf("encrypt %s: sops did not encrypt it for the host (%s)", e.File, add)
 	}
-	e.Warn(fmt.Sprintf("the rule for %s in .sops.yaml does not have the host: add %s to it, or the next \"sops updatekeys\" "+
+	e.Warn(fmt.Sprintf("the rule for %s in .sops.yaml does not have the host: add %s to it, or "+
+		"the next \"sops updatekeys\" "+
 		"takes the host's access away", e.File, add))
 	return data, recipients, nil
 }
 
 // encrypt runs sops. What comes back is a sops file, and no secret stands in it as it is: a
 // rule that encrypts some keys only (encrypted_regex and the like) would put it there.
-func (e *encryption) encrypt(ctx context.Context, secrets map[string]string, flags ...string) ([]byte, []sopsfile.Recipient, error) {
+func (e *encryption) encrypt(ctx context.Context, secrets map[string]string,
+	flags ...string) ([]byte, []sopsfile.Recipient, error) {
 	input, err := plaintext(secrets)
 	if err != nil {
 		return nil, nil, err
@@ -79,7 +82,8 @@ func (e *encryption) unencrypted(secrets map[string]string, data []byte) error {
 		return nil
 	}
 	return cli.WithHint(fmt.Errorf("encrypt %s: sops leaves %q unencrypted", e.File, name),
-		"the rule for it in .sops.yaml encrypts some keys only: give the file a rule without encrypted_regex, "+
+		"the rule for it in .sops.yaml encrypts some keys only: give the file a rule without "+
+			"encrypted_regex, "+
 			"unencrypted_regex and the like")
 }
 
@@ -114,11 +118,13 @@ func (e *encryption) sops(ctx context.Context, input []byte, flags ...string) ([
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("sops encrypt: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w", err), "install sops, so that it is in PATH")
+		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w", err),
+			"install sops, so that it is in PATH")
 	default:
 		// Nearly always it is the rule: there is none, or a recipient in it cannot be encrypted for.
 		return nil, cli.WithHint(fmt.Errorf("sops encrypt: %w\n%s", err, said),
-			"a .sops.yaml here or above needs a creation rule for "+e.File+" that names the admins and the host")
+			"a .sops.yaml here or above needs a creation rule for "+e.File+" that names the admins and "+
+				"the host")
 	}
 }
 
@@ -130,7 +136,8 @@ func (e *encryption) withHost(recipients []sopsfile.Recipient) ([]string, error)
 	for _, r := range recipients {
 		flag, ok := map[string]string{"age": "--age", "pgp": "--pgp"}[r.Type]
 		if !ok || r.Group > 0 {
-			return nil, cli.WithHint(fmt.Errorf("encrypt %s: the rule for it in .sops.yaml does not have the host", e.File),
+			return nil, cli.WithHint(fmt.Errorf("encrypt %s: the rule for it in .sops.yaml does not "+
+				"have the host", e.File),
 				"add the host to the rule: "+add)
 		}
 		byFlag[flag] = append(byFlag[flag], r.ID)

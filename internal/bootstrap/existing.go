@@ -25,7 +25,8 @@ const maxFileBytes = 64 << 20
 
 // into puts the secrets into the sops file that is there, and changes nothing else of it. sops does
 // that on an encrypted copy beside the file, which takes its place as the last step.
-func (e *encryption) into(ctx context.Context, info fs.FileInfo, secrets map[string]string) ([]sopsfile.Recipient, error) {
+func (e *encryption) into(ctx context.Context, info fs.FileInfo,
+	secrets map[string]string) ([]sopsfile.Recipient, error) {
 	old, err := inputfile.Read(e.File, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.File, err)
@@ -41,7 +42,8 @@ func (e *encryption) into(ctx context.Context, info fs.FileInfo, secrets map[str
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	err = atomicfile.WriteFile(atomicfile.OS(), e.File, data, atomicfile.Attr{Mode: info.Mode().Perm(), UID: -1, GID: -1})
+	err = atomicfile.WriteFile(atomicfile.OS(), e.File, data,
+		atomicfile.Attr{Mode: info.Mode().Perm(), UID: -1, GID: -1})
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", e.File, err)
 	}
@@ -75,7 +77,8 @@ func (e *encryption) examine(data []byte, secrets map[string]string) ([]sopsfile
 }
 
 // set has sops put the secrets into a copy of a file.
-func (e *encryption) set(ctx context.Context, data []byte, secrets map[string]string) (changed []byte, err error) {
+func (e *encryption) set(ctx context.Context, data []byte,
+	secrets map[string]string) (changed []byte, err error) {
 	temp, err := os.CreateTemp(filepath.Dir(e.File), ".sops-initrd-*.tmp")
 	if err != nil {
 		return nil, err
@@ -94,7 +97,8 @@ func (e *encryption) set(ctx context.Context, data []byte, secrets map[string]st
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, "sops", "set", "--input-type", string(e.format), "--output-type", string(e.format),
+		cmd := exec.CommandContext(ctx, "sops", "set", "--input-type", string(e.format),
+			"--output-type", string(e.format),
 			"--value-stdin", temp.Name(), string(index))
 		var said bytes.Buffer
 		cmd.Stdin, cmd.Stderr = bytes.NewReader(value), &said

@@ -73,7 +73,8 @@ func nixPath(file string) string {
 		base, file = "../", file[3:]
 	}
 	plain := strings.IndexFunc(file, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-+/", c))
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+			strings.ContainsRune("._-+/", c))
 	}) < 0
 	if plain {
 		return base + file

@@ -132,7 +132,8 @@ func Hint(e Env, program, text string) { printLines(e, noticePriority, program+"
 // Visible shows what a terminal or a log would not print as it is, control characters above all,
 // escaped as in Go: names of files, units and menu entries may hold anything.
 func Visible(text string) string {
-	if utf8.ValidString(text) && strings.IndexFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) < 0 {
+	if utf8.ValidString(text) && strings.IndexFunc(text,
+		func(c rune) bool { return !unicode.IsPrint(c) }) < 0 {
 		return text
 	}
 	var b strings.Builder
@@ -153,7 +154,8 @@ func Visible(text string) string {
 // the result is then told on standard error, and is no failure.
 func Tell(e Env, program, text string) {
 	if _, err := io.WriteString(e.Stdout, text); err != nil {
-		Warn(e, program, "cannot write to standard output (%v); this is what was to be said:\n%s", err, text)
+		Warn(e, program, "cannot write to standard output (%v); this is what was to be said:\n%s", err,
+			text)
 	}
 }
 

@@ -121,7 +121,8 @@ func (o Options) withoutKey(report *Report, fault error) error {
 		return cli.WithHint(fault, "on a machine that is being installed, put its key in place first "+
 			"(nixos-anywhere --extra-files), or let --when-no-key=skip leave the secrets out for now")
 	}
-	o.Warn(fmt.Sprintf("NOT PROVISIONED: %s is installed without its initrd secrets, because this machine has no key yet", report.Image),
+	o.Warn(fmt.Sprintf("NOT PROVISIONED: %s is installed without its initrd secrets, because "+
+		"this machine has no key yet", report.Image),
 		"when its key is in place, install the boot loader again (nixos-rebuild boot); "+
 			"under lanzaboote remove the stub of this generation before",
 		"sops-initrd status shows what is without secrets")
@@ -151,7 +152,8 @@ func (o Options) remember(ctx context.Context, image string, report *Report) {
 	for _, fault := range split(err) {
 		if text := fault.Error(); !told[text] {
 			told[text] = true
-			o.Warn(text, "the image is installed; should its keys be lost later, its secrets cannot be taken over from it")
+			o.Warn(text, "the image is installed; should its keys be lost later, its secrets cannot be "+
+				"taken over from it")
 		}
 	}
 }

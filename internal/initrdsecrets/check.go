@@ -74,5 +74,6 @@ func checkEntries(m *manifest.Initrd, o CheckOptions) error {
 	}
 	_, err := initrd.NewSegment(all, initrd.Digest{}, stageOne())
 	j := &job{manifest: m, Options: Options{AllowLooseKeys: o.AllowLooseKeys}}
-	return errors.Join(slices.Concat(split(err), split(j.checkKeys(known, true)), split(j.checkKeys(unknown, false)))...)
+	return errors.Join(slices.Concat(split(err), split(j.checkKeys(known, true)),
+		split(j.checkKeys(unknown, false)))...)
 }

@@ -22,10 +22,12 @@ func hostKeys() manifest.KeySources {
 // Diagnose says why this host can, or cannot, decrypt: all that a manifest asks for, or one
 // sops file with the keys of a manifest, or without one with the keys that a host has by
 // default.
-func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*resolve.Diagnosis, error) {
+func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*resolve.Diagnosis,
+	error) {
 	req := resolve.Request{Keys: hostKeys(), UserMode: manifestPath == "" && os.Geteuid() != 0}
 	if manifestPath != "" {
-		m, err := manifest.ReadInitrd(manifestPath) // those of activation have the same sources of keys and secrets
+		// those of activation have the same sources of keys and secrets
+		m, err := manifest.ReadInitrd(manifestPath)
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +41,8 @@ func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*r
 		if err := wrongKind(sopsFile, sopsFileKind); err != nil {
 			return nil, err
 		}
-		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs, Format: manifest.FormatOf(abs)}}
+		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs,
+			Format: manifest.FormatOf(abs)}}
 	}
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	return resolve.Run(ctx, req).Diagnosis(), nil

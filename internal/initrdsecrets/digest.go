@@ -39,7 +39,8 @@ func (j *job) inputs() (initrd.Digest, error) {
 		case e.Secret != "":
 			field(h, []byte("secret"), []byte(e.Secret), head(e.ImagePath(), declaredMode(e), e.UID, e.GID))
 		case e.Template != "":
-			field(h, []byte("template"), []byte(e.Template), head(e.ImagePath(), declaredMode(e), e.UID, e.GID))
+			field(h, []byte("template"), []byte(e.Template), head(e.ImagePath(), declaredMode(e), e.UID,
+				e.GID))
 		default:
 			field(h, []byte("source"), binary.BigEndian.AppendUint64(nil, uint64(len(j.sources[i]))))
 			for _, s := range j.sources[i] {
@@ -71,6 +72,9 @@ func byImagePath(entries []manifest.Entry) []int {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(entries[a].ImagePath(), entries[b].ImagePath()) })
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Compare(entries[a].ImagePath(),
+			entries[b].ImagePath())
+	})
 	return order
 }

@@ -94,7 +94,8 @@ func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 		}
 		// sshd refuses modes that let others at the key (OpenSSH, authfile.c: mode & 077).
 		if e.Mode.Perm()&0o077 != 0 {
-			text := fmt.Sprintf("entry %s: an SSH private key with mode %#o, which sshd does not load", e.Path, e.Mode.Perm())
+			text := fmt.Sprintf("entry %s: an SSH private key with mode %#o, which sshd does not load",
+				e.Path, e.Mode.Perm())
 			if inherited[e.Path] {
 				j.Warn(text)
 			} else {
@@ -109,11 +110,13 @@ func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 		case fault != "":
 			faults = append(faults, cli.WithHint(
 				fmt.Errorf("entry %s: an SSH host key that sshd does not load: %s", e.Path, fault),
-				"ssh-keygen -y -P '' -f FILE shows whether OpenSSH loads a key; in YAML, a key is a block after |"+unlessMeant))
+				"ssh-keygen -y -P '' -f FILE shows whether OpenSSH loads a key; in YAML, a key is a block "+
+					"after |"+unlessMeant))
 		case mended != nil:
 			e.Data = mended
 			j.notes = append(j.notes, fmt.Sprintf(
-				"entry %s: added the line feed that the SSH private key lacks at its end; sshd does not load it without", e.Path))
+				"entry %s: added the line feed that the SSH private key lacks at its end; sshd does not "+
+					"load it without", e.Path))
 		}
 	}
 	return errors.Join(faults...)

@@ -33,15 +33,18 @@ func TestCheckKeys(t *testing.T) {
 		{"no line feed at its end", strings.TrimSuffix(key, "\n"), 0o400, "", true},
 		{"no line feed at the end of RSA", strings.TrimSuffix(rsa, "\n"), 0o400, "", true},
 		{"CR LF", replace("\n", "\r\n"), 0o400, "end in CR LF", false},
-		{"CR LF, the last one lost", strings.TrimSuffix(replace("\n", "\r\n"), "\r\n"), 0o400, "end in CR LF", false},
+		{"CR LF, the last one lost", strings.TrimSuffix(replace("\n", "\r\n"), "\r\n"), 0o400,
+			"end in CR LF", false},
 		{"indented", replace("\n", "\n  "), 0o400, "indented", false},
 		{"indented from the start", "  " + replace("\n", "\n  "), 0o400, "indented", false},
 		{"folded", replace("\n", " "), 0o400, "line breaks are lost", false},
 		{"empty line before it", "\n" + key, 0o400, "stands before", false},
 		{"byte order mark", "\ufeff" + key, 0o400, "stands before", false},
 		{"cut", strings.Join(lines[:3], ""), 0o400, "", false},
-		{"a line lost", strings.Join(lines[:2], "") + strings.Join(lines[3:], ""), 0o400, "damaged", false},
-		{"passphrase", string(testkeys.Data(t, testkeys.SSHEd25519Passphrase)), 0o400, "passphrase", false},
+		{"a line lost", strings.Join(lines[:2], "") + strings.Join(lines[3:], ""), 0o400, "damaged",
+			false},
+		{"passphrase", string(testkeys.Data(t, testkeys.SSHEd25519Passphrase)), 0o400, "passphrase",
+			false},
 		{"public half", testkeys.Public(t, testkeys.SSHEd25519) + "\n", 0o400, "public key", false},
 		{"something else", "changeme", 0o400, "no SSH private key", false},
 		{"empty", "", 0o400, "no SSH private key", false},
@@ -60,7 +63,8 @@ func TestCheckKeys(t *testing.T) {
 				return entries[0].Data, len(j.notes), err
 			}
 			data, notes, err := check("/etc/ssh/ssh_host_ed25519_key", c.mode)
-			if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) || notes > 0 != c.note {
+			if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) ||
+				notes > 0 != c.note {
 				t.Errorf("fault %v and %d notes, want %q, %v", err, notes, c.want, c.note)
 			}
 			_, _, elsewhere := check("/etc/other", c.mode)
@@ -74,7 +78,8 @@ func TestCheckKeys(t *testing.T) {
 			if err := os.WriteFile(file, data, 0o400); err != nil {
 				t.Fatal(err)
 			}
-			if loads := exec.Command("ssh-keygen", "-y", "-P", "", "-f", file).Run() == nil; loads != (c.want == "") {
+			if loads := exec.Command("ssh-keygen", "-y", "-P", "", "-f",
+				file).Run() == nil; loads != (c.want == "") {
 				t.Errorf("ssh-keygen loads it: %v, but the fault is %v", loads, err)
 			}
 		})

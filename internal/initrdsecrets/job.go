@@ -49,7 +49,8 @@ type Options struct {
 }
 
 func (o Options) image(image string) initrd.Options {
-	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace, Name: o.KnownAs(image)}
+	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace,
+		Name: o.KnownAs(image)}
 }
 
 // job is a manifest of which the files on this host have been read: all but the sops files.
@@ -58,10 +59,11 @@ type job struct {
 	path     string // of the manifest
 	manifest *manifest.Initrd
 	sources  map[int][]initrd.Entry // of the entries that are files on this host, by index
-	request  resolve.Request        // for what the entries need: other secrets of the list do not matter
-	files    resolve.Files          // that both the digest and the values come from
-	sealing  sealing                // how entries are protected on the boot partition
-	notes    []string               // what was mended on the way, told when the image changes
+	// for what the entries need: other secrets of the list do not matter
+	request resolve.Request
+	files   resolve.Files // that both the digest and the values come from
+	sealing sealing       // how entries are protected on the boot partition
+	notes   []string      // what was mended on the way, told when the image changes
 }
 
 // read reads a manifest and the files of this host that it names. Without a job the manifest itself
@@ -104,11 +106,13 @@ func everything(m *manifest.Initrd) resolve.Request {
 
 // stageOne is what stage 1 of NixOS expects of entries.
 func stageOne() initrd.Profile {
-	return initrd.Profile{CopyDir: manifest.DefaultPrefix, CannotCopy: manifest.CannotCopy, NeedBase: true}
+	return initrd.Profile{CopyDir: manifest.DefaultPrefix, CannotCopy: manifest.CannotCopy,
+		NeedBase: true}
 }
 
 // segment makes the segment of all entries, in memory.
-func (j *job) segment(ctx context.Context, values *resolve.Result, inputs initrd.Digest) (*initrd.Segment, error) {
+func (j *job) segment(ctx context.Context, values *resolve.Result,
+	inputs initrd.Digest) (*initrd.Segment, error) {
 	var entries []initrd.Entry
 	origin := make(map[int]manifest.Entry) // of entries that are values, by index
 	for i, e := range j.manifest.Entries {
@@ -134,7 +138,8 @@ func (j *job) segment(ctx context.Context, values *resolve.Result, inputs initrd
 }
 
 func valueEntry(e manifest.Entry, v resolve.Value) initrd.Entry {
-	return initrd.Entry{Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID, Data: v.Data}
+	return initrd.Entry{Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID,
+		Data: v.Data}
 }
 
 // defaultMode is what a secret or template gets that has no mode of its own.

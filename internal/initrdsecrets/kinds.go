@@ -77,7 +77,8 @@ func readManifest(path string) (*manifest.Initrd, error) {
 	}
 	kind, err := kindOf(path)
 	if kind != initrdManifest && err == nil {
-		err = cli.WithHint(fmt.Errorf("manifest %s: this is %s, not %s", path, cmp.Or(kind, "something else"), initrdManifest),
+		err = cli.WithHint(fmt.Errorf("manifest %s: this is %s, not %s", path, cmp.Or(kind,
+			"something else"), initrdManifest),
 			"an initrd manifest has entries, if only an empty list")
 	}
 	return m, err

@@ -13,7 +13,8 @@ import (
 // none.
 func (o Options) warnIfReadable(image string) {
 	var st unix.Statfs_t
-	if o.Installed == "" || unix.Statfs(o.Installed, &st) != nil || !hostfile.Modeless(int64(st.Type)) { //nolint:unconvert // int32 on some hosts
+	if o.Installed == "" || unix.Statfs(o.Installed, &st) != nil ||
+		!hostfile.Modeless(int64(st.Type)) { //nolint:unconvert // int32 on some hosts
 		return
 	}
 	if open, err := hostfile.Readable(o.Installed); err != nil || !open {

@@ -25,19 +25,23 @@ import (
 // is taken over here may end in a signed image. So a segment counts only if it is whole, was
 // made of these very inputs, lies in a file that nobody else can have written, and if this host
 // has a record of having installed exactly these bytes in that directory.
-func (j *job) salvage(ctx context.Context, image string, inputs initrd.Digest, cause error) (*initrd.Segment, error) {
+func (j *job) salvage(ctx context.Context, image string, inputs initrd.Digest,
+	cause error) (*initrd.Segment, error) {
 	store, known := record.In(j.State), j.KnownAs(image)
 	var refusals []string
 	for _, candidate := range j.candidates(image) {
 		segment, err := take(ctx, candidate, inputs, store)
 		switch {
 		case err == nil:
-			j.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be decrypted any more",
+			j.Warn(fmt.Sprintf("%s: kept the segment that is in %s, since manifest %s cannot be "+
+				"decrypted any more",
 				known, candidate, j.path), reasons(cause)...)
 			return segment, nil
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, initrd.ErrNoSegment), errors.Is(err, initrd.ErrStale):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, initrd.ErrNoSegment), errors.Is(err,
+			initrd.ErrStale):
 		default:
-			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate, err))
+			refusals = append(refusals, fmt.Sprintf("the segment in %s is not used instead: %v", candidate,
+				err))
 		}
 	}
 	return nil, cli.WithHint(cause, append(refusals, known+" was not changed")...)
@@ -96,7 +100,8 @@ func (o Options) KnownAs(image string) string {
 }
 
 // take reads the segment of a file, if all that is asked of it is true.
-func take(ctx context.Context, name string, inputs initrd.Digest, store *record.Store) (*initrd.Segment, error) {
+func take(ctx context.Context, name string, inputs initrd.Digest,
+	store *record.Store) (*initrd.Segment, error) {
 	f, err := openOwn(name)
 	if err != nil {
 		return nil, err
@@ -137,7 +142,8 @@ func openOwn(name string) (*os.File, error) {
 	if err := own(dir, fs.ModeDir, "its directory"); err != nil {
 		return nil, err
 	}
-	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(name), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(dir.Fd()), filepath.Base(name),
+		unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, errors.New("it is a symbolic link")
 	}

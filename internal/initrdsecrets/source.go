@@ -53,12 +53,14 @@ func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []s
 	if e.Mode != nil {
 		mode = *e.Mode
 	}
-	return []initrd.Entry{{Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID, Data: data}}, nil, nil
+	return []initrd.Entry{{Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID,
+		Data: data}}, nil, nil
 }
 
 // directory walks a source directory. It works below an opened root, so that nothing outside of
 // it is ever read, whatever happens to its links meanwhile.
-func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings []string, err error) {
+func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings []string,
+	err error) {
 	root, err := os.OpenRoot(e.Source)
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
@@ -77,7 +79,8 @@ func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings [
 			return nil
 		case strings.ContainsAny(name, manifest.CannotCopy):
 			faults = append(faults, cli.WithHint(
-				fmt.Errorf("source %s: %q has white space or a shell wildcard, which stage 1 cannot copy", e.Source, name),
+				fmt.Errorf("source %s: %q has white space or a shell wildcard, which stage 1 cannot copy",
+					e.Source, name),
 				"rename it, or list what else is needed of the directory, one by one, in boot.initrd.secrets"))
 			if d.IsDir() {
 				return fs.SkipDir // one name, one fault
@@ -107,7 +110,8 @@ func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings [
 }
 
 // below makes the entry of one file, directory or symbolic link below root.
-func (r *reader) below(root *os.Root, name string, d fs.DirEntry, declared *fs.FileMode) (initrd.Entry, error) {
+func (r *reader) below(root *os.Root, name string, d fs.DirEntry,
+	declared *fs.FileMode) (initrd.Entry, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return initrd.Entry{}, err
@@ -136,12 +140,14 @@ func (r *reader) below(root *os.Root, name string, d fs.DirEntry, declared *fs.F
 }
 
 // file reads a regular file, see [inputfile.ReadWith].
-func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string, seen fs.FileMode) ([]byte, fs.FileMode, error) {
+func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string,
+	seen fs.FileMode) ([]byte, fs.FileMode, error) {
 	data, mode, err := inputfile.ReadWith(open, name, seen, r.left)
 	r.left -= int64(len(data))
 	var tooLarge inputfile.TooLargeError
 	if errors.As(err, &tooLarge) {
-		err = fmt.Errorf("too large: the sources of a manifest may have %d MiB together", maxSourceBytes>>20)
+		err = fmt.Errorf("too large: the sources of a manifest may have %d MiB together",
+			maxSourceBytes>>20)
 	}
 	return data, permissions(mode), err
 }

@@ -14,11 +14,13 @@ type State string
 
 // The states of an image.
 const (
-	Whole   State = "whole"   // it ends in a whole segment of ours; with a manifest, in the one of that manifest
+	// it ends in a whole segment of ours; with a manifest, in the one of that manifest
+	Whole   State = "whole"
 	Missing State = "missing" // it has no segment of ours
 	Damaged State = "damaged" // the segment is torn or was changed
 	Unknown State = "unknown" // the segment has a version that this program does not know
-	Stale   State = "stale"   // the segment is whole, but was made of other inputs than the manifest has now
+	// the segment is whole, but was made of other inputs than the manifest has now
+	Stale   State = "stale"
 	Surplus State = "surplus" // the segment is whole, but the manifest wants none
 	// OtherBase is the state of an image that is otherwise as it should be, but has another base than
 	// Options.Base.
@@ -32,7 +34,8 @@ func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wa
 // Verify says what the image holds of ours, compared with the manifest if one is given, and
 // with Options.Base. It needs no key: what was encrypted is compared, and the files of this
 // host that the manifest names. wanted says whether there should be a segment at all.
-func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool, err error) {
+func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool,
+	err error) {
 	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
@@ -74,7 +77,8 @@ func OpenImage(name string) (*initrd.Image, error) {
 }
 
 // VerifyReader is Verify for an image that is part of another file.
-func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size int64, o Options) (state State, wanted bool, err error) {
+func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size int64,
+	o Options) (state State, wanted bool, err error) {
 	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
@@ -89,7 +93,8 @@ func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size 
 
 // inputsOf has the digest that a manifest's segment must have, nil without a manifest, and
 // whether it wants a segment at all.
-func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd.Digest, wanted bool, err error) {
+func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd.Digest,
+	wanted bool, err error) {
 	if manifestPath == "" {
 		return nil, true, nil
 	}
@@ -101,7 +106,8 @@ func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd
 	return &inputs, len(j.manifest.Entries) > 0, err
 }
 
-func compare(ctx context.Context, i *initrd.Image, want *initrd.Digest, wanted bool) (State, error) {
+func compare(ctx context.Context, i *initrd.Image, want *initrd.Digest, wanted bool) (State,
+	error) {
 	err := i.Verify(ctx, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):

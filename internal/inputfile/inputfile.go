@@ -1,7 +1,7 @@
 // Package inputfile reads files that others name: manifests, sops files, keys, templates, sources.
 //
-// Whatever stands at such a path must not hold up a run or fill its memory. So only regular files are
-// read (or what a link to one points to), nothing is waited for, and there is a limit.
+// Whatever stands at such a path must not hold up a run or fill its memory. So only regular files
+// are read (or what a link to one points to), nothing is waited for, and there is a limit.
 package inputfile
 
 import (
@@ -26,9 +26,10 @@ func Read(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// ReadWith is Read for a file that open opens, below a directory for example. seen is its mode, found
-// without opening it; the mode returned is that of the file that was read.
-func ReadWith(open func(string, int, fs.FileMode) (*os.File, error), name string, seen fs.FileMode, limit int64) ([]byte, fs.FileMode, error) {
+// ReadWith is Read for a file that open opens, below a directory for example. seen is its mode,
+// found without opening it; the mode returned is that of the file that was read.
+func ReadWith(open func(string, int, fs.FileMode) (*os.File, error), name string,
+	seen fs.FileMode, limit int64) ([]byte, fs.FileMode, error) {
 	if !seen.IsRegular() {
 		return nil, 0, notRegular(seen)
 	}

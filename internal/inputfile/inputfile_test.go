@@ -14,8 +14,10 @@ func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	for _, err := range []error{
-		os.WriteFile(file("file"), []byte("12345"), 0o600), os.Symlink("file", file("link")), os.Symlink("gone", file("dangling")),
-		unix.Mkfifo(file("pipe"), 0o600), os.WriteFile(file("sparse"), nil, 0o600), os.Truncate(file("sparse"), 1<<40),
+		os.WriteFile(file("file"), []byte("12345"), 0o600), os.Symlink("file",
+			file("link")), os.Symlink("gone", file("dangling")),
+		unix.Mkfifo(file("pipe"), 0o600), os.WriteFile(file("sparse"), nil,
+			0o600), os.Truncate(file("sparse"), 1<<40),
 		os.Symlink("pipe", file("pipe link")), os.Symlink("loop", file("loop")),
 	} {
 		if err != nil {

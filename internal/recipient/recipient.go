@@ -28,7 +28,8 @@ type Key struct {
 
 // ErrNone is the error of Parse for a text that is no public key at all, not even a damaged
 // one. It may be the name of a file.
-var ErrNone = errors.New("not an age recipient, a public SSH key or an OpenPGP fingerprint of 40 digits")
+var ErrNone = errors.New("not an age recipient, a public SSH key or an OpenPGP fingerprint of " +
+	"40 digits")
 
 var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 
@@ -37,8 +38,10 @@ var fingerprint = pattern.New(`^[0-9A-F]{40}$`)
 func Parse(text string) (Key, error) {
 	text = strings.TrimSpace(text)
 	switch {
-	case strings.Contains(text, "PRIVATE KEY") || strings.Contains(strings.ToUpper(text), "AGE-SECRET-KEY-"):
-		return Key{}, errors.New("this is a private key, where the public one is wanted") // not a word of it
+	case strings.Contains(text, "PRIVATE KEY") || strings.Contains(strings.ToUpper(text),
+		"AGE-SECRET-KEY-"):
+		// not a word of it
+		return Key{}, errors.New("this is a private key, where the public one is wanted")
 	case strings.HasPrefix(text, "age1"):
 		if !isAge(text) {
 			return Key{}, fmt.Errorf("%q is not an age recipient", text)
@@ -80,7 +83,8 @@ func Find(text string) ([]Key, error) {
 
 func list(file, text string) ([]Key, error) {
 	if strings.Contains(text, "PRIVATE KEY-----") {
-		return nil, cli.WithHint(fmt.Errorf("%s: this is a private key", file), "give the public one, "+file+".pub")
+		return nil, cli.WithHint(fmt.Errorf("%s: this is a private key", file),
+			"give the public one, "+file+".pub")
 	}
 	var found, others []Key
 	var faults []error
@@ -129,7 +133,8 @@ func (k Key) Flag() (flag, value string) { return k.flag, k.add }
 
 // Among says whether the key is one of the recipients of a file.
 func (k Key) Among(recipients []sopsfile.Recipient) bool {
-	return slices.ContainsFunc(recipients, func(r sopsfile.Recipient) bool { return slices.Contains(k.names, normal(r.ID)) })
+	return slices.ContainsFunc(recipients,
+		func(r sopsfile.Recipient) bool { return slices.Contains(k.names, normal(r.ID)) })
 }
 
 // normal is how a file's name of a recipient is written here: an SSH key without its comment, a
@@ -140,7 +145,8 @@ func normal(id string) string {
 			return public.String()
 		}
 	}
-	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""), "!")); fingerprint().MatchString(hex) {
+	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""),
+		"!")); fingerprint().MatchString(hex) {
 		return hex
 	}
 	return id

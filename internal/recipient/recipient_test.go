@@ -27,20 +27,25 @@ func TestAmong(t *testing.T) {
 		host, file string
 		want       bool
 	}{
-		"age recipient":                     {age, age, true},
-		"another age recipient":             {testkeys.Public(t, testkeys.AgeOther), age, false},
-		"post-quantum recipient":            {testkeys.Public(t, testkeys.AgePQ), testkeys.Public(t, testkeys.AgePQ), true},
+		"age recipient":         {age, age, true},
+		"another age recipient": {testkeys.Public(t, testkeys.AgeOther), age, false},
+		"post-quantum recipient": {testkeys.Public(t, testkeys.AgePQ), testkeys.Public(t,
+			testkeys.AgePQ), true},
 		"ed25519 key, file for the key":     {ed, public(ed).String(), true},
 		"ed25519 key, file for its age key": {ed + " root@host", public(ed).AgeRecipient(), true},
 		"age key of it, file for the key":   {public(ed).AgeRecipient(), public(ed).String(), false},
 		"RSA key, file for the key":         {rsa, public(rsa).String(), true},
 		"RSA key, file for its OpenPGP key": {rsa, public(rsa).PGPFingerprint(), true},
 		"ed25519 key, file with a comment":  {ed, ed + " root@host", true},
-		"fingerprint, of just that subkey":  {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint + "!", true},
-		"RSA key, file for another":         {rsa, testkeys.GPGRSAFingerprint, false},
-		"fingerprint":                       {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint, true},
-		"fingerprint, in small letters":     {strings.ToLower(testkeys.GPGRSAFingerprint), testkeys.GPGRSAFingerprint, true},
-		"fingerprint, as gpg prints it":     {"ACB4 9280 9054 3B8B 3456  8E92 C4BF F35F 5197 F52B", testkeys.GPGRSAFingerprint, true},
+		"fingerprint, of just that subkey": {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint +
+			"!", true},
+		"RSA key, file for another": {rsa, testkeys.GPGRSAFingerprint, false},
+		"fingerprint": {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint,
+			true},
+		"fingerprint, in small letters": {strings.ToLower(testkeys.GPGRSAFingerprint),
+			testkeys.GPGRSAFingerprint, true},
+		"fingerprint, as gpg prints it": {"ACB4 9280 9054 3B8B 3456  8E92 C4BF F35F 5197 F52B",
+			testkeys.GPGRSAFingerprint, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +67,8 @@ func TestParse_private(t *testing.T) {
 	ssh := string(testkeys.Data(t, testkeys.SSHEd25519))
 	for _, text := range []string{ssh, "age-secret-key-1qqq", "AGE-SECRET-KEY-1QQQ", ssh[:60]} {
 		_, err := recipient.Parse(text)
-		if err == nil || errors.Is(err, recipient.ErrNone) || !strings.Contains(err.Error(), "private key") || len(err.Error()) > 70 {
+		if err == nil || errors.Is(err, recipient.ErrNone) || !strings.Contains(err.Error(),
+			"private key") || len(err.Error()) > 70 {
 			t.Errorf("%.20q: %v", text, err)
 		}
 	}
@@ -71,12 +77,16 @@ func TestParse_private(t *testing.T) {
 func TestParse_faults(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"":                                    "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
-		"/etc/ssh/key.pub":                    "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
-		"age1damaged":                         "is not an age recipient",
-		"ssh-ed25519 AAAA":                    "not an SSH public key",
-		"ACB4928090543B8B34568E":              "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
-		testkeys.Public(t, testkeys.SSHECDSA): "is not an age recipient, a public SSH key or an OpenPGP fingerprint",
+		"": "is not an age recipient, a public SSH key or an " +
+			"OpenPGP fingerprint",
+		"/etc/ssh/key.pub": "is not an age recipient, a public SSH key or an " +
+			"OpenPGP fingerprint",
+		"age1damaged":      "is not an age recipient",
+		"ssh-ed25519 AAAA": "not an SSH public key",
+		"ACB4928090543B8B34568E": "is not an age recipient, a public SSH key or an " +
+			"OpenPGP fingerprint",
+		testkeys.Public(t, testkeys.SSHECDSA): "is not an age recipient, a public SSH key or an " +
+			"OpenPGP fingerprint",
 	} {
 		_, err := recipient.Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -88,7 +98,8 @@ func TestParse_faults(t *testing.T) {
 // age refuses RSA keys of less than 2048 bits, so that sops is told their OpenPGP fingerprint.
 func TestSSH_smallRSA(t *testing.T) {
 	t.Parallel()
-	const key = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQD4m7wb0Drk/N452G8Giuxe7OmwP6ati8YtKPzooBspyARfc98VFG9N39npwue9XdYKxGD7AqAnRSPNT4/rzaqz+xg8M2aEM9JhNpl+gj8+fOBsCfv1nOT0cB27Us9gm7zdtsV0LdYylixbCDqHbXVDJ1u1ypCG7/sqZuunJQPHFw=="
+	const key = "ssh-rsa " +
+		"AAAAB3NzaC1yc2EAAAADAQABAAAAgQD4m7wb0Drk/N452G8Giuxe7OmwP6ati8YtKPzooBspyARfc98VFG9N39npwue9XdYKxGD7AqAnRSPNT4/rzaqz+xg8M2aEM9JhNpl+gj8+fOBsCfv1nOT0cB27Us9gm7zdtsV0LdYylixbCDqHbXVDJ1u1ypCG7/sqZuunJQPHFw=="
 	const fingerprint = "E851D17643E228C34CD92EA7F3CC948C63069A8E"
 	k, err := recipient.Parse(key)
 	if err != nil {

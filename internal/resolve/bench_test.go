@@ -51,10 +51,13 @@ func BenchmarkRun_pgp(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(b, testkeys.SSHRSA4096)}}}
+	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(b,
+		testkeys.SSHRSA4096)}}}
 	for i := range files {
-		path := testkeys.EncryptWith(b, []string{"GNUPGHOME=" + home}, "yaml", "key: value\n", "--pgp", public.PGPFingerprint())
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), Key: "key", SopsFile: path, Format: manifest.YAML})
+		path := testkeys.EncryptWith(b, []string{"GNUPGHOME=" + home}, "yaml", "key: value\n", "--pgp",
+			public.PGPFingerprint())
+		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), Key: "key",
+			SopsFile: path, Format: manifest.YAML})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

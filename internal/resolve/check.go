@@ -76,8 +76,10 @@ func checkRemote(req Request, sealed map[place]*sopsfile.Sealed) error {
 	for _, f := range group(req.Secrets) {
 		if s := sealed[placeOf(f.secrets[0])]; s != nil && s.NeedsRemoteKey() {
 			all.add(cli.WithHint(
-				fmt.Errorf("%s, of %s: only keys in clouds or vaults open it: %w", f.path, list(f.names()), err),
-				"on NixOS: sops.package and sops.initrd.package of the default packages, which bring the full programs",
+				fmt.Errorf("%s, of %s: only keys in clouds or vaults open it: %w", f.path, list(f.names()),
+					err),
+				"on NixOS: sops.package and sops.initrd.package of the default packages, which bring the "+
+					"full programs",
 			))
 		}
 	}
@@ -111,7 +113,10 @@ func Inputs(req Request, w io.Writer) error {
 	var all faults
 	e := encoder{w: w}
 	e.list("secrets", len(req.Secrets))
-	for _, s := range slices.SortedStableFunc(slices.Values(req.Secrets), func(a, b manifest.Source) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, s := range slices.SortedStableFunc(slices.Values(req.Secrets), func(a,
+		b manifest.Source) int {
+		return strings.Compare(a.Name, b.Name)
+	}) {
 		place := placeOf(s)
 		if f := sealed[place]; f != nil {
 			e.text(s.Name)
@@ -126,7 +131,10 @@ func Inputs(req Request, w io.Writer) error {
 	}
 	set := template.New(req.Placeholders)
 	e.list("templates", len(req.Templates))
-	for _, t := range slices.SortedStableFunc(slices.Values(req.Templates), func(a, b manifest.Text) int { return strings.Compare(a.Name, b.Name) }) {
+	for _, t := range slices.SortedStableFunc(slices.Values(req.Templates), func(a,
+		b manifest.Text) int {
+		return strings.Compare(a.Name, b.Name)
+	}) {
 		text, names, err := readTemplate(set, t, req.known())
 		if err != nil {
 			all.add(fmt.Errorf("template %q: %w", t.Name, err))

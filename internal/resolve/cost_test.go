@@ -21,7 +21,8 @@ func manySecrets(t testing.TB, path string, n int) resolve.Request {
 	t.Helper()
 	req := resolve.Request{Keys: manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)}}
 	for i := range n {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path, Format: manifest.YAML, Key: fmt.Sprintf("map/key%d", i)})
+		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: fmt.Sprintf("map/key%d", i)})
 	}
 	return req
 }
@@ -81,10 +82,13 @@ func BenchmarkRun_20OpenPGPFiles(b *testing.B) {
 func openPGPRequest(t testing.TB) resolve.Request {
 	t.Helper()
 	env := []string{"GNUPGHOME=" + testkeys.GPGHome(t, testkeys.SSHRSA4096)}
-	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHRSA4096)}}}
+	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: []string{testkeys.Path(t,
+		testkeys.SSHRSA4096)}}}
 	for i := range 20 {
-		path := testkeys.EncryptWith(t, env, "yaml", fmt.Sprintf("a: value %d", i), "--pgp", "BCEC1216F0A18664A7B288CD1050F7A7FB338ECA")
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path, Format: manifest.YAML, Key: "a"})
+		path := testkeys.EncryptWith(t, env, "yaml", fmt.Sprintf("a: value %d", i), "--pgp",
+			"BCEC1216F0A18664A7B288CD1050F7A7FB338ECA")
+		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: "a"})
 	}
 	return req
 }
@@ -98,9 +102,11 @@ func TestHelper_decrypt(t *testing.T) {
 		t.Skip("only a helper of another test")
 	}
 	paths := strings.Split(list, ":")
-	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: paths[:1], AgeSSHKeyPaths: paths[:1]}}
+	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: paths[:1],
+		AgeSSHKeyPaths: paths[:1]}}
 	for i, path := range paths[1:] {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path, Format: manifest.YAML, Key: "a"})
+		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: "a"})
 	}
 	result := resolve.Run(context.Background(), req)
 	if err := result.Err(); err != nil {
@@ -127,7 +133,8 @@ func TestRun_OpenPGPInOneProcess(t *testing.T) {
 		paths = append(paths, s.SopsFile)
 	}
 	log := filepath.Join(t.TempDir(), "log")
-	cmd := exec.Command(strace, "-f", "-qq", "-e", "trace=execve", "-o", log, os.Args[0], "-test.run=^TestHelper_decrypt$", "-test.v")
+	cmd := exec.Command(strace, "-f", "-qq", "-e", "trace=execve", "-o", log, os.Args[0],
+		"-test.run=^TestHelper_decrypt$", "-test.v")
 	cmd.Env = append(os.Environ(), helperVariable+"="+strings.Join(paths, ":"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestHelper_decrypt")) {

@@ -123,7 +123,8 @@ func (f FileDiagnosis) text(b *strings.Builder) {
 	for _, a := range f.Recipients {
 		if f.KeyGroups > 1 && a.Group != group {
 			group = a.Group
-			fmt.Fprintf(b, "    key group %d of %d (keys of %d groups are needed):\n", group+1, f.KeyGroups, f.NeededGroups)
+			fmt.Fprintf(b, "    key group %d of %d (keys of %d groups are needed):\n", group+1,
+				f.KeyGroups, f.NeededGroups)
 		}
 		fmt.Fprintf(b, "    %s: %s\n", a.Name(), outcomeText(a))
 	}
@@ -178,7 +179,8 @@ func (f *file) advice(ring *keyring.Ring) []string {
 		return nil // the key that is there needs repair, not a second one beside it
 	}
 	return []string{fmt.Sprintf("to let this host decrypt it, give it a key (age-keygen makes one), "+
-		"add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys %s", name, name)}
+		"add its public half to the age recipients of %s in .sops.yaml and run: sops updatekeys "+
+		"%s", name, name)}
 }
 
 // fingerprint is an OpenPGP fingerprint.

@@ -56,7 +56,8 @@ func TestRun_badFilesAmongTen(t *testing.T) {
 		case 2: // tampered with
 			path = write(t, regexp.MustCompile(`(?m)^b: .*\n`).ReplaceAllString(read(t, path), ""))
 		case 4: // for another key
-			path = testkeys.Encrypt(t, "yaml", "a: b\nb: c\n", "--age", testkeys.Public(t, testkeys.AgeOther))
+			path = testkeys.Encrypt(t, "yaml", "a: b\nb: c\n", "--age", testkeys.Public(t,
+				testkeys.AgeOther))
 		case 7: // not there
 			path = "/no/such/file"
 		case 8: // not of sops
@@ -64,11 +65,13 @@ func TestRun_badFilesAmongTen(t *testing.T) {
 		}
 		paths = append(paths, path)
 		for _, key := range []string{"a", "b"} {
-			req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(key, i), SopsFile: path, Format: manifest.YAML, Key: key})
+			req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(key, i), SopsFile: path,
+				Format: manifest.YAML, Key: key})
 		}
 	}
 	req.Secrets[10].Key = "nowhere" // of file 5
-	req.Templates = []manifest.Text{{Name: "good", Content: "<0>"}, {Name: "bad", Content: "<0><4><2>"}, {Name: "unknown", Content: "<x>"}}
+	req.Templates = []manifest.Text{{Name: "good", Content: "<0>"}, {Name: "bad",
+		Content: "<0><4><2>"}, {Name: "unknown", Content: "<x>"}}
 	req.Placeholders = map[string]string{"a0": "<0>", "a4": "<4>", "a2": "<2>", "x": "<x>"}
 	want := strings.ReplaceAll(`decrypt @2 for secrets "a2", "b2": its message authentication code does not fit: values were added, removed or changed without sops
 decrypt @4 for secrets "a4", "b4": no key fits (encrypted for `+testkeys.Public(t, testkeys.AgeOther)+`)
@@ -105,7 +108,8 @@ template "unknown": the secret "x" is not in this manifest (secrets for users ar
 		}
 	}
 	hint := "p: hint: " + req.Keys.AgeKeyFile + ": age key of " + recipient + "\n" +
-		"p: hint: to let this host decrypt it, add \"" + recipient + "\" to the age recipients of " + paths[4] + " in .sops.yaml and run: sops updatekeys " + paths[4] + "\n"
+		"p: hint: to let this host decrypt it, add \"" + recipient + "\" to the age recipients of " +
+		paths[4] + " in .sops.yaml and run: sops updatekeys " + paths[4] + "\n"
 	if !strings.HasSuffix(first, hint) || strings.Count(first, "hint:") != 2 {
 		t.Errorf("printed\n%s\nwant it to end in\n%s", first, hint)
 	}
@@ -116,7 +120,8 @@ func TestRun_adviceInTheStore(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ path, want string }{
 		{"/nix/store/00000000000000000000000000000000-secrets.yaml", "sops updatekeys secrets.yaml"},
-		{"/nix/store/00000000000000000000000000000000-source/hosts/a.yaml", "sops updatekeys hosts/a.yaml"},
+		{"/nix/store/00000000000000000000000000000000-source/hosts/a.yaml",
+			"sops updatekeys hosts/a.yaml"},
 		{"/etc/secrets.yaml", "sops updatekeys /etc/secrets.yaml"},
 	} {
 		if got := "sops updatekeys " + resolve.SourceName(c.path); got != c.want {
@@ -131,7 +136,8 @@ func TestDiagnose(t *testing.T) {
 	converted := sshToAge(t, own)
 	good := testkeys.Encrypt(t, "yaml", "a: b\n", "--age", other+","+converted+","+own)
 	bad := testkeys.Encrypt(t, "json", `{"a": "b"}`, "--age", other)
-	ssh, passphrase := testkeys.Path(t, testkeys.SSHEd25519), testkeys.Path(t, testkeys.SSHEd25519Passphrase)
+	ssh, passphrase := testkeys.Path(t, testkeys.SSHEd25519), testkeys.Path(t,
+		testkeys.SSHEd25519Passphrase)
 	shamir, err := filepath.Abs("../sopsfile/testdata/corpus/v3.13.3/shamir.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +157,8 @@ func TestDiagnose(t *testing.T) {
 		t.Fatal(err)
 	}
 	advice := func(path string) string {
-		return "to let this host decrypt it, add \"" + converted + "\" to the age recipients of " + path + " in .sops.yaml and run: sops updatekeys " + path
+		return "to let this host decrypt it, add \"" + converted + "\" to the age recipients of " +
+			path + " in .sops.yaml and run: sops updatekeys " + path
 	}
 	want := good + `: can be decrypted
   secret "missing": key "x": there is no "x" (it has: a)
@@ -206,10 +213,12 @@ skipped:
 		t.Fatal(err)
 	}
 	f := decoded.Files[0]
-	if !f.Decrypted || f.Recipients[1].Outcome != "opened" || f.Recipients[1].Source != ssh || f.Recipients[1].ID != converted || f.Recipients[2].Outcome != "not needed" {
+	if !f.Decrypted || f.Recipients[1].Outcome != "opened" || f.Recipients[1].Source != ssh ||
+		f.Recipients[1].ID != converted || f.Recipients[2].Outcome != "not needed" {
 		t.Errorf("JSON has %+v", f)
 	}
-	if decoded.Files[1].Decrypted || decoded.Identities[0].Type != "ssh-ed25519" || decoded.Skipped[1].Source != "/no/such/key" {
+	if decoded.Files[1].Decrypted || decoded.Identities[0].Type != "ssh-ed25519" ||
+		decoded.Skipped[1].Source != "/no/such/key" {
 		t.Errorf("JSON has %+v", decoded)
 	}
 	fine := resolve.Run(context.Background(), resolve.Request{
@@ -232,28 +241,35 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 	good := testkeys.Encrypt(t, "yaml", text, "--age", recipient)
 	encrypted := read(t, good)
 	badMAC := write(t, regexp.MustCompile(`(?m)^c: .*\n`).ReplaceAllString(encrypted, ""))
-	forbidden := append([]string{poison, "5150515051", "AGE-SECRET-KEY-", "OPENSSH"}, macs(t, env, badMAC)...)
-	for _, name := range []string{testkeys.Age, testkeys.SSHEd25519, testkeys.SSHRSA2048, testkeys.SSHECDSA, testkeys.SSHEd25519Passphrase} {
+	forbidden := append([]string{poison, "5150515051", "AGE-SECRET-KEY-", "OPENSSH"}, macs(t, env,
+		badMAC)...)
+	for _, name := range []string{testkeys.Age, testkeys.SSHEd25519, testkeys.SSHRSA2048,
+		testkeys.SSHECDSA, testkeys.SSHEd25519Passphrase} {
 		public := ""
 		if strings.HasPrefix(name, "ssh_") {
 			public = testkeys.Public(t, name)
 		}
 		for _, l := range strings.Split(string(testkeys.Data(t, name)), "\n") {
-			if len(l) > 30 && !strings.HasPrefix(l, "#") && !strings.HasPrefix(l, "---") && !strings.Contains(public, l) {
+			if len(l) > 30 && !strings.HasPrefix(l, "#") && !strings.HasPrefix(l, "---") &&
+				!strings.Contains(public, l) {
 				forbidden = append(forbidden, l)
 			}
 		}
 	}
-	brokenAge := write(t, strings.TrimSpace(string(testkeys.Data(t, testkeys.Age)))+"X\n"+poison+"\nAGE-PLUGIN-"+poison+"-1QQQQ\n")
-	brokenSSH := write(t, strings.Replace(string(testkeys.Data(t, testkeys.SSHEd25519)), "AAAA", poison, 1))
+	brokenAge := write(t, strings.TrimSpace(string(testkeys.Data(t,
+		testkeys.Age)))+"X\n"+poison+"\nAGE-PLUGIN-"+poison+"-1QQQQ\n")
+	brokenSSH := write(t, strings.Replace(string(testkeys.Data(t, testkeys.SSHEd25519)), "AAAA",
+		poison, 1))
 	cmd := write(t, "#!/bin/sh\necho "+poison+"; echo "+poison+" >&2; exit 1\n")
 	if err := os.Chmod(cmd, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	keys := map[string]manifest.KeySources{
-		"good":   {AgeKeyFile: testkeys.Path(t, testkeys.Age), AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHRSA2048)}},
-		"broken": {AgeKeyFile: brokenAge, AgeSSHKeyPaths: []string{brokenSSH, testkeys.Path(t, testkeys.SSHEd25519Passphrase), testkeys.Path(t, testkeys.SSHECDSA)}},
-		"wrong":  {AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)}},
+		"good": {AgeKeyFile: testkeys.Path(t, testkeys.Age), AgeSSHKeyPaths: []string{testkeys.Path(t,
+			testkeys.SSHRSA2048)}},
+		"broken": {AgeKeyFile: brokenAge, AgeSSHKeyPaths: []string{brokenSSH, testkeys.Path(t,
+			testkeys.SSHEd25519Passphrase), testkeys.Path(t, testkeys.SSHECDSA)}},
+		"wrong": {AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)}},
 	}
 	files := []string{good, badMAC}
 	for _, change := range [][2]string{
@@ -273,18 +289,25 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 		}
 		files = append(files, write(t, changed))
 	}
-	files = append(files, write(t, poison), write(t, poison+"="), write(t, poison+"="+poison), write(t, "["+poison+"]\n"+poison), write(t, `"`+poison+`"`), write(t, `{"`+poison+`"`))
+	files = append(files, write(t, poison), write(t, poison+"="), write(t, poison+"="+poison),
+		write(t, "["+poison+"]\n"+poison), write(t, `"`+poison+`"`), write(t, `{"`+poison+`"`))
 	for name, sources := range keys {
 		for _, file := range files {
-			for _, format := range []manifest.Format{manifest.YAML, manifest.JSON, manifest.Binary, manifest.Dotenv, manifest.INI} {
+			for _, format := range []manifest.Format{manifest.YAML, manifest.JSON, manifest.Binary,
+				manifest.Dotenv, manifest.INI} {
 				req := resolve.Request{
-					Keys:         sources,
-					Getenv:       func(v string) string { return map[string]string{"SOPS_AGE_KEY_CMD": cmd, "SOPS_AGE_KEY": poison}[v] },
-					Templates:    []manifest.Text{{Name: "t", Content: "<a><SOPS:" + strings.Repeat("0", 64) + ":PLACEHOLDER>"}},
+					Keys: sources,
+					Getenv: func(v string) string {
+						return map[string]string{"SOPS_AGE_KEY_CMD": cmd,
+							"SOPS_AGE_KEY": poison}[v]
+					},
+					Templates: []manifest.Text{{Name: "t", Content: "<a><SOPS:" + strings.Repeat("0", 64) +
+						":PLACEHOLDER>"}},
 					Placeholders: map[string]string{"s": "<a>"},
 				}
 				for i, key := range []string{"a", "b", "b/0/x", "a/x", "b/9", "c/1", "none", ""} {
-					req.Secrets = append(req.Secrets, manifest.Source{Name: "s" + fmt.Sprint(i), SopsFile: file, Format: format, Key: key})
+					req.Secrets = append(req.Secrets, manifest.Source{Name: "s" + fmt.Sprint(i), SopsFile: file,
+						Format: format, Key: key})
 				}
 				result := resolve.Run(context.Background(), req)
 				diagnosis := result.Diagnosis()

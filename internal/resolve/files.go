@@ -18,7 +18,10 @@ func (f *Files) open(at place) (*sopsfile.File, error) {
 	f.mu.Lock()
 	open := f.known[at]
 	if open == nil {
-		open = sync.OnceValues(func() (*sopsfile.File, error) { return sopsfile.Open(at.path, at.format) })
+		open = sync.OnceValues(func() (*sopsfile.File, error) {
+			return sopsfile.Open(at.path,
+				at.format)
+		})
 		if f.known == nil {
 			f.known = make(map[place]func() (*sopsfile.File, error))
 		}

@@ -26,8 +26,10 @@ func CheckRecipients(req Request, hosts []recipient.Key) error {
 		}
 		name := sourceName(f.path)
 		all.add(cli.WithHint(
-			fmt.Errorf("%s, of %s: not encrypted for this host (but for %s)", f.path, list(f.names()), strings.Join(names, ", ")),
-			fmt.Sprintf("add the host to the rule of %s in .sops.yaml, and run: sops updatekeys %s", name, name),
+			fmt.Errorf("%s, of %s: not encrypted for this host (but for %s)", f.path, list(f.names()),
+				strings.Join(names, ", ")),
+			fmt.Sprintf("add the host to the rule of %s in .sops.yaml, and run: sops updatekeys %s", name,
+				name),
 		))
 	}
 	return all.err()

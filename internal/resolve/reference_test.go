@@ -33,13 +33,16 @@ func TestReference_keyThatCannotBeImported(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.Age))
 	req := resolve.Request{
-		Keys:    manifest.KeySources{SSHKeyPaths: []string{write(t, "no key"), "/no/such/key", t.TempDir()}},
+		Keys: manifest.KeySources{SSHKeyPaths: []string{write(t, "no key"), "/no/such/key",
+			t.TempDir()}},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
 	}
 	printed := report(run(t, req).Err())
 	for _, want := range []string{
-		"p: error: decrypt " + path, "p: hint: " + req.Keys.SSHKeyPaths[0] + ": skipped: not an SSH private key",
-		"p: hint: /no/such/key: skipped: does not exist", "p: hint: " + req.Keys.SSHKeyPaths[2] + ": skipped: is a directory, not a file",
+		"p: error: decrypt " + path, "p: hint: " + req.Keys.SSHKeyPaths[0] +
+			": skipped: not an SSH private key",
+		"p: hint: /no/such/key: skipped: does not exist", "p: hint: " + req.Keys.SSHKeyPaths[2] +
+			": skipped: is a directory, not a file",
 	} {
 		if !strings.Contains(printed, want) {
 			t.Errorf("%q is not in\n%s", want, printed)
@@ -56,7 +59,8 @@ func TestReference_keyFileThatIsMissing(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.SSHEd25519))
 	if got := one(t, run(t, resolve.Request{
-		Keys:    manifest.KeySources{AgeKeyFile: "/no/such/key", AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)}},
+		Keys: manifest.KeySources{AgeKeyFile: "/no/such/key",
+			AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)}},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
 	})); got != "b" {
 		t.Errorf("%q", got)
@@ -67,7 +71,8 @@ func TestReference_keyFileThatIsMissing(t *testing.T) {
 // messages name another key.
 func TestReference_nestedKeys(t *testing.T) {
 	t.Parallel()
-	path := testkeys.Encrypt(t, "json", `{"a": {"b": {"c": "nested"}}, "n": {"m": 1}}`, "--age", testkeys.Public(t, testkeys.Age))
+	path := testkeys.Encrypt(t, "json", `{"a": {"b": {"c": "nested"}}, "n": {"m": 1}}`, "--age",
+		testkeys.Public(t, testkeys.Age))
 	req := resolve.Request{
 		Keys:    manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.JSON, Key: "a/b/c"}},
@@ -82,8 +87,10 @@ func TestReference_nestedKeys(t *testing.T) {
 	}
 	// Names of numbers and booleans were possible in old versions of sops; in its files of today
 	// there are none.
-	text := strings.Replace(read(t, testkeys.Encrypt(t, "yaml", "a: b\n", "--age", testkeys.Public(t, testkeys.Age))), "a: ENC", "1: ENC", 1)
-	req.Secrets[0] = manifest.Source{Name: "s", SopsFile: write(t, text), Format: manifest.YAML, Key: "1"}
+	text := strings.Replace(read(t, testkeys.Encrypt(t, "yaml", "a: b\n", "--age", testkeys.Public(t,
+		testkeys.Age))), "a: ENC", "1: ENC", 1)
+	req.Secrets[0] = manifest.Source{Name: "s", SopsFile: write(t, text), Format: manifest.YAML,
+		Key: "1"}
 	if err := run(t, req).Err(); err == nil {
 		t.Error("a name that is a number is taken")
 	}
@@ -93,14 +100,16 @@ func TestReference_nestedKeys(t *testing.T) {
 // replaced again.
 func TestReference_placeholdersInSecrets(t *testing.T) {
 	t.Parallel()
-	path := testkeys.Encrypt(t, "yaml", "a: '@b@'\nb: '@c@'\nc: '@a@'\n", "--age", testkeys.Public(t, testkeys.Age))
+	path := testkeys.Encrypt(t, "yaml", "a: '@b@'\nb: '@c@'\nc: '@a@'\n", "--age", testkeys.Public(t,
+		testkeys.Age))
 	req := resolve.Request{
 		Keys:         manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)},
 		Templates:    []manifest.Text{{Name: "t", Content: "@a@ @b@ @c@ @d@"}},
 		Placeholders: map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"},
 	}
 	for _, key := range []string{"a", "b", "c"} {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: key, SopsFile: path, Format: manifest.YAML, Key: key})
+		req.Secrets = append(req.Secrets, manifest.Source{Name: key, SopsFile: path,
+			Format: manifest.YAML, Key: key})
 	}
 	for range 20 {
 		if got := string(run(t, req).Templates["t"].Data); got != "@b@ @c@ @a@ @d@" {
@@ -114,7 +123,8 @@ func TestReference_placeholdersInSecrets(t *testing.T) {
 func TestReference_templateWithContentAndFile(t *testing.T) {
 	t.Parallel()
 	req := resolve.Request{Templates: []manifest.Text{
-		{Name: "both", Content: "content", File: write(t, "file")}, {Name: "file", File: write(t, "file")}, {Name: "none"}, {Name: "missing", File: "/no/such/file"},
+		{Name: "both", Content: "content", File: write(t, "file")}, {Name: "file", File: write(t,
+			"file")}, {Name: "none"}, {Name: "missing", File: "/no/such/file"},
 	}}
 	result := run(t, req)
 	for name, want := range map[string]string{"both": "content", "file": "file", "none": ""} {
@@ -188,8 +198,10 @@ func TestReference_keysBelowHome(t *testing.T) {
 	file := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.Age))
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	req := resolve.Request{Getenv: os.Getenv, Secrets: []manifest.Source{{Name: "s", SopsFile: file, Format: manifest.YAML, Key: "a"}}}
-	if err := run(t, req).Err(); err == nil || !strings.Contains(report(err), "p: hint: no key source is configured\n") {
+	req := resolve.Request{Getenv: os.Getenv, Secrets: []manifest.Source{{Name: "s", SopsFile: file,
+		Format: manifest.YAML, Key: "a"}}}
+	if err := run(t, req).Err(); err == nil || !strings.Contains(report(err),
+		"p: hint: no key source is configured\n") {
 		t.Errorf("in system mode: %v", report(err))
 	}
 	req.UserMode = true

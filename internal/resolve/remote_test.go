@@ -18,7 +18,8 @@ func TestRemoteKey(t *testing.T) {
 	t.Setenv("VAULT_TOKEN", testkeys.VaultToken)
 	uri := testkeys.Vault(t)
 	only := testkeys.EncryptVault(t, "yaml", "disk: passphrase\n", uri)
-	also := testkeys.EncryptWith(t, []string{"VAULT_TOKEN=" + testkeys.VaultToken}, "yaml", "disk: passphrase\n",
+	also := testkeys.EncryptWith(t, []string{"VAULT_TOKEN=" + testkeys.VaultToken}, "yaml",
+		"disk: passphrase\n",
 		"--hc-vault-transit", uri, "--age", testkeys.Public(t, testkeys.Age))
 	for path, local := range map[string]bool{only: false, also: true} {
 		req := resolve.Request{
@@ -27,7 +28,8 @@ func TestRemoteKey(t *testing.T) {
 		}
 		value := resolve.Run(t.Context(), req).Secrets["disk"]
 		if remotekey.Small && !local {
-			for what, err := range map[string]error{"run": value.Err, "check": resolve.Check(req, resolve.CheckSopsFile)} {
+			for what, err := range map[string]error{"run": value.Err, "check": resolve.Check(req,
+				resolve.CheckSopsFile)} {
 				var stderr bytes.Buffer
 				cli.Report(cli.Env{Stderr: &stderr}, "program", err)
 				for _, want := range []string{path, "the full one, ", " is not there"} {

@@ -41,15 +41,18 @@ func TestRun_everyFormat(t *testing.T) {
 		keys   map[string]string // key: what sops extract takes for it
 	}{
 		{manifest.YAML, yamlText, map[string]string{
-			"plain": `["plain"]`, "multi": `["multi"]`, "n": `["n"]`, "f": `["f"]`, "yes": `["yes"]`, "none": `["none"]`,
+			"plain": `["plain"]`, "multi": `["multi"]`, "n": `["n"]`, "f": `["f"]`, "yes": `["yes"]`,
 			"empty": `["empty"]`, "list": `["list"]`, "list/1": `["list"][2]`, "map": `["map"]`, "map/deep/er": `["map"]["deep"]["er"]`,
 			"map/a/b": `["map"]["a/b"]`, "list/2/c": `["list"][3]["c"]`,
 		}},
-		{manifest.JSON, `{"a": "x", "n": 9007199254740993, "t": true, "z": null, "l": [1, "b", {"c": "d"}], "m": {"k": "v"}}`, map[string]string{
-			"a": `["a"]`, "n": `["n"]`, "t": `["t"]`, "z": `["z"]`, "l": `["l"]`, "l/2/c": `["l"][2]["c"]`, "m": `["m"]`, "m/k": `["m"]["k"]`,
-		}},
-		{manifest.Dotenv, "A=b\n# comment\nC=d e=f\nM=two\\nlines\n", map[string]string{"A": `["A"]`, "C": `["C"]`, "M": `["M"]`}},
-		{manifest.INI, "top = 1\n\n[s]\na = b\n\n[t]\nc = d\n", map[string]string{"s/a": `["s"]["a"]`, "t/c": `["t"]["c"]`, "DEFAULT/top": `["DEFAULT"]["top"]`}},
+		{manifest.JSON,
+			`{"a": "x", "n": 9007199254740993, "t": true, "z": null, "l": [1, "b", {"c": "d"}], "m": {"k": "v"}}`, map[string]string{
+				"a": `["a"]`, "n": `["n"]`, "t": `["t"]`, "l": `["l"]`, "l/2/c": `["l"][2]["c"]`, "m": `["m"]`, "m/k": `["m"]["k"]`,
+			}},
+		{manifest.Dotenv, "A=b\n# comment\nC=d e=f\nM=two\\nlines\n", map[string]string{"A": `["A"]`,
+			"C": `["C"]`, "M": `["M"]`}},
+		{manifest.INI, "top = 1\n\n[s]\na = b\n\n[t]\nc = d\n", map[string]string{"s/a": `["s"]["a"]`,
+			"t/c": `["t"]["c"]`, "DEFAULT/top": `["DEFAULT"]["top"]`}},
 		{manifest.Binary, "\x01binary\n\xff", nil},
 	} {
 		t.Run(string(c.format), func(t *testing.T) {
@@ -57,7 +60,8 @@ func TestRun_everyFormat(t *testing.T) {
 			path := testkeys.Encrypt(t, string(c.format), c.text, "--age", recipient)
 			req := resolve.Request{Keys: manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)}}
 			sops := func(extra ...string) []byte {
-				return testkeys.RunSOPS(t, env, nil, append(append([]string{"decrypt", "--input-type", string(c.format), "--output-type", string(c.format)}, extra...), path)...)
+				return testkeys.RunSOPS(t, env, nil, append(append([]string{"decrypt", "--input-type",
+					string(c.format), "--output-type", string(c.format)}, extra...), path)...)
 			}
 			want := map[string][]byte{"": sops()}
 			for key, extract := range c.keys {
@@ -67,7 +71,8 @@ func TestRun_everyFormat(t *testing.T) {
 				}
 			}
 			for key := range want {
-				req.Secrets = append(req.Secrets, manifest.Source{Name: "of " + key, SopsFile: path, Format: c.format, Key: key})
+				req.Secrets = append(req.Secrets, manifest.Source{Name: "of " + key, SopsFile: path,
+					Format: c.format, Key: key})
 			}
 			result := resolve.Run(context.Background(), req)
 			if err := result.Err(); err != nil {
@@ -85,7 +90,8 @@ func TestRun_everyFormat(t *testing.T) {
 			if err := resolve.Inputs(req, &a); err != nil {
 				t.Error(err)
 			}
-			testkeys.RunSOPS(t, env, nil, "rotate", "--input-type", string(c.format), "--output-type", string(c.format), "-i", path)
+			testkeys.RunSOPS(t, env, nil, "rotate", "--input-type", string(c.format), "--output-type",
+				string(c.format), "-i", path)
 			if err := resolve.Inputs(req, &b); err != nil {
 				t.Error(err)
 			}
@@ -108,7 +114,8 @@ func TestRun_sshKeys(t *testing.T) {
 			t.Parallel()
 			path := testkeys.Encrypt(t, "yaml", "a: b", c.flag, c.recipient)
 			result := resolve.Run(context.Background(), resolve.Request{
-				Keys:         manifest.KeySources{AgeSSHKeyPaths: []string{"/no/such/key", testkeys.Path(t, c.key)}},
+				Keys: manifest.KeySources{AgeSSHKeyPaths: []string{"/no/such/key", testkeys.Path(t,
+					c.key)}},
 				Secrets:      []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
 				Templates:    []manifest.Text{{Name: "t", Content: "<@s@>"}},
 				Placeholders: map[string]string{"s": "@s@"},
@@ -130,13 +137,16 @@ func TestRun_noKeyFits(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: b\nc: d", "--age", testkeys.Public(t, testkeys.Age))
 	result := resolve.Run(context.Background(), resolve.Request{
-		Keys: manifest.KeySources{AgeSSHKeyPaths: []string{"/no/such/key", testkeys.Path(t, testkeys.SSHEd25519)}},
+		Keys: manifest.KeySources{AgeSSHKeyPaths: []string{"/no/such/key", testkeys.Path(t,
+			testkeys.SSHEd25519)}},
 		Secrets: []manifest.Source{
 			{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"},
 			{Name: "u", SopsFile: path, Format: manifest.YAML, Key: "c"},
 		},
 	})
-	if err := result.Err(); err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), `secrets "s", "u": no key fits (encrypted for `+testkeys.Public(t, testkeys.Age)) {
+	if err := result.Err(); err == nil || strings.Count(err.Error(), "\n") != 0 ||
+		!strings.Contains(err.Error(),
+			`secrets "s", "u": no key fits (encrypted for `+testkeys.Public(t, testkeys.Age)) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -21,7 +21,8 @@ func (req Request) known() map[string]bool {
 
 // readTemplate returns the text of a template and the names of the secrets in it, all of which
 // are known.
-func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (text string, names []string, err error) {
+func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (text string,
+	names []string, err error) {
 	if text, err = templateText(t); err != nil {
 		return "", nil, err
 	}
@@ -32,7 +33,8 @@ func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (te
 	}
 	for _, name := range names {
 		if !known[name] {
-			faults = append(faults, fmt.Sprintf("the secret %q is not in this manifest (secrets for users are in one of their own)", name))
+			faults = append(faults, fmt.Sprintf("the secret %q is not in this manifest (secrets for "+
+				"users are in one of their own)", name))
 		}
 	}
 	if len(faults) > 0 {

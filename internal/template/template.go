@@ -56,7 +56,8 @@ func (s *Set) Uses(text string) (names, unknown []string) {
 // Render replaces every placeholder of a text by the value that belongs to the name of its secret.
 func (s *Set) Render(text string, value func(name string) []byte) []byte {
 	out := make([]byte, 0, len(text))
-	s.scan(text, func(literal string) { out = append(out, literal...) }, func(name string) { out = append(out, value(name)...) })
+	s.scan(text, func(literal string) { out = append(out, literal...) },
+		func(name string) { out = append(out, value(name)...) })
 	return out
 }
 

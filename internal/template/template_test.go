@@ -21,22 +21,33 @@ func TestRender(t *testing.T) {
 		{"no placeholder", "text", map[string]string{"a": "@a@"}, "text", "[]", "[]"},
 		{"no placeholders at all", "@a@", nil, "@a@", "[]", "[]"},
 		{"alone", "@a@", map[string]string{"a": "@a@"}, "[a]", "[a]", "[]"},
-		{"several", "x@a@y@b@@a@z", map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"}, "x[a]y[b][a]z", "[a b]", "[]"},
-		{"the longer one at the same place", "ab", map[string]string{"short": "a", "long": "ab"}, "[long]", "[long]", "[]"},
-		{"the first one, though a longer one overlaps", "abc", map[string]string{"first": "ab", "second": "bcd"}, "[first]c", "[first]", "[]"},
-		{"after a beginning that leads nowhere", "@@a@", map[string]string{"a": "@a@"}, "@[a]", "[a]", "[]"},
+		{"several", "x@a@y@b@@a@z", map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"},
+			"x[a]y[b][a]z", "[a b]", "[]"},
+		{"the longer one at the same place", "ab", map[string]string{"short": "a", "long": "ab"},
+			"[long]", "[long]", "[]"},
+		{"the first one, though a longer one overlaps", "abc", map[string]string{"first": "ab",
+			"second": "bcd"}, "[first]c", "[first]", "[]"},
+		{"after a beginning that leads nowhere", "@@a@", map[string]string{"a": "@a@"}, "@[a]", "[a]",
+			"[]"},
 		{"empty placeholder", "x", map[string]string{"a": ""}, "x", "[]", "[]"},
 		{"two names for one", "@", map[string]string{"b": "@", "a": "@"}, "[a]", "[a]", "[]"},
 		{"cut at the end", "x@a", map[string]string{"a": "@a@"}, "x@a", "[]", "[]"},
-		{"of the module", "k=" + hash("0") + "\n", map[string]string{"a": hash("0")}, "k=[a]\n", "[a]", "[]"},
-		{"unknown ones of the module", hash("1") + hash("0") + hash("2") + hash("1"), map[string]string{"a": hash("0")}, hash("1") + "[a]" + hash("2") + hash("1"), "[a]", fmt.Sprint([]string{hash("1"), hash("2")})},
+		{"of the module", "k=" + hash("0") + "\n", map[string]string{"a": hash("0")}, "k=[a]\n", "[a]",
+			"[]"},
+		{"unknown ones of the module", hash("1") + hash("0") + hash("2") + hash("1"),
+			map[string]string{"a": hash("0")}, hash("1") + "[a]" + hash("2") +
+				hash("1"), "[a]", fmt.Sprint([]string{hash("1"), hash("2")})},
 		{"not quite of the module", "<SOPS:00:PLACEHOLDER>", nil, "<SOPS:00:PLACEHOLDER>", "[]", "[]"},
-		{"bytes that are no text", "\xff@a@\x00", map[string]string{"a": "@a@"}, "\xff[a]\x00", "[a]", "[]"},
+		{"bytes that are no text", "\xff@a@\x00", map[string]string{"a": "@a@"}, "\xff[a]\x00", "[a]",
+			"[]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			set := New(c.placeholders)
-			if got := string(set.Render(c.text, func(name string) []byte { return []byte("[" + name + "]") })); got != c.want {
+			if got := string(set.Render(c.text, func(name string) []byte {
+				return []byte("[" + name +
+					"]")
+			})); got != c.want {
 				t.Errorf("rendered %q, want %q", got, c.want)
 			}
 			uses, unknown := set.Uses(c.text)
@@ -52,7 +63,8 @@ func TestRender_once(t *testing.T) {
 	t.Parallel()
 	set := New(map[string]string{"a": "@a@", "b": "@b@"})
 	values := map[string]string{"a": "@b@@", "b": "a@@a@"}
-	if got := string(set.Render("@a@@b@", func(name string) []byte { return []byte(values[name]) })); got != "@b@@a@@a@" {
+	if got := string(set.Render("@a@@b@",
+		func(name string) []byte { return []byte(values[name]) })); got != "@b@@a@@a@" {
 		t.Errorf("%q", got)
 	}
 }
@@ -72,7 +84,8 @@ func FuzzRender(f *testing.F) {
 		if len(uses) == 0 && string(got) != text {
 			t.Errorf("%q became %q without a placeholder", text, got)
 		}
-		if a != "" && b != "" && a[0] != b[0] && !strings.Contains(a, b[:1]) && !strings.Contains(b, a[:1]) {
+		if a != "" && b != "" && a[0] != b[0] && !strings.Contains(a, b[:1]) && !strings.Contains(b,
+			a[:1]) {
 			want := strings.NewReplacer(a, valueA, b, valueB).Replace(text)
 			if !bytes.Equal(got, []byte(want)) {
 				t.Errorf("%q became %q, want %q", text, got, want)

@@ -141,7 +141,8 @@ func (s *Store) Prune(held func(dir string) (map[Sum]bool, error)) error {
 		name := filepath.Join(s.dir, f.Name())
 		n, err := readNote(name)
 		sum, ok := n.sum()
-		if !strings.HasSuffix(f.Name(), suffix) || err != nil || n.Version != version || !ok || !mounted(n) {
+		if !strings.HasSuffix(f.Name(), suffix) || err != nil || n.Version != version || !ok ||
+			!mounted(n) {
 			continue
 		}
 		if _, asked := known[n.Dir]; !asked {
@@ -172,9 +173,11 @@ func (s *Store) trusted() error {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("store of records %s: not a directory", s.dir)
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("store of records %s: belongs to user %d, not to %d", s.dir, st.Uid, os.Geteuid())
+		return fmt.Errorf("store of records %s: belongs to user %d, not to %d", s.dir, st.Uid,
+			os.Geteuid())
 	case st.Mode&0o077 != 0:
-		return fmt.Errorf("store of records %s: mode %#o lets others in (want 0700)", s.dir, st.Mode&0o7777)
+		return fmt.Errorf("store of records %s: mode %#o lets others in (want 0700)", s.dir,
+			st.Mode&0o7777)
 	}
 	return nil
 }
@@ -212,7 +215,8 @@ func readNote(name string) (n note, err error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return n, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 || st.Nlink != 1 {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 ||
+		st.Nlink != 1 {
 		return n, fmt.Errorf("record %s: others could have written it", name)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxBytes))
@@ -226,7 +230,8 @@ func readNote(name string) (n note, err error) {
 }
 
 func write(name string, data []byte) error {
-	if err := atomicfile.WriteFile(atomicfile.OS(), name, data, atomicfile.Attr{Mode: 0o600, UID: -1, GID: -1}); err != nil {
+	if err := atomicfile.WriteFile(atomicfile.OS(), name, data, atomicfile.Attr{Mode: 0o600, UID: -1,
+		GID: -1}); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
 	return nil

@@ -54,20 +54,36 @@ func TestStore_distrusts(t *testing.T) {
 		spoil   func(store, file string) error
 		wantErr bool
 	}{
-		{"store that others may enter", func(store, _ string) error { return os.Chmod(store, 0o755) }, true},
+		{"store that others may enter", func(store, _ string) error { return os.Chmod(store, 0o755) },
+			true},
 		{"store that is a symbolic link", func(store, _ string) error {
 			return errors.Join(os.Rename(store, store+".real"), os.Symlink(store+".real", store))
 		}, true},
-		{"record that others may write", func(_, file string) error { return os.Chmod(file, 0o620) }, true},
+		{"record that others may write", func(_, file string) error { return os.Chmod(file, 0o620) },
+			true},
 		{"record that is a symbolic link", func(_, file string) error {
 			return errors.Join(os.Rename(file, file+".real"), os.Symlink(file+".real", file))
 		}, true},
-		{"record that is a hard link", func(_, file string) error { return os.Link(file, file+".real") }, true},
-		{"record that is not JSON", func(_, file string) error { return os.WriteFile(file, []byte("x"), 0o600) }, true},
-		{"record of a later version", func(_, file string) error { return os.WriteFile(file, []byte(`{"version":2}`), 0o600) }, false},
-		{"record under another's name", func(_, file string) error { return os.WriteFile(file, []byte(`{"version":1}`), 0o600) }, false},
-		{"store of another user", func(store, _ string) error { return os.Lchown(store, 65534, 65534) }, true},
-		{"record of another user", func(_, file string) error { return os.Lchown(file, 65534, 65534) }, true},
+		{"record that is a hard link", func(_, file string) error {
+			return os.Link(file,
+				file+".real")
+		}, true},
+		{"record that is not JSON", func(_, file string) error {
+			return os.WriteFile(file, []byte("x"),
+				0o600)
+		}, true},
+		{"record of a later version", func(_, file string) error {
+			return os.WriteFile(file,
+				[]byte(`{"version":2}`), 0o600)
+		}, false},
+		{"record under another's name", func(_, file string) error {
+			return os.WriteFile(file,
+				[]byte(`{"version":1}`), 0o600)
+		}, false},
+		{"store of another user", func(store, _ string) error { return os.Lchown(store, 65534, 65534) },
+			true},
+		{"record of another user", func(_, file string) error { return os.Lchown(file, 65534, 65534) },
+			true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -134,7 +150,10 @@ func TestStore_pruneKeeps(t *testing.T) {
 		if err := s.Add(one, boot); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Prune(func(string) (map[Sum]bool, error) { return nil, fs.ErrPermission }); err == nil {
+		if err := s.Prune(func(string) (map[Sum]bool, error) {
+			return nil,
+				fs.ErrPermission
+		}); err == nil {
 			t.Error("no error for a directory that cannot be read")
 		}
 		if ok, _ := s.Has(one, boot); !ok {
@@ -152,7 +171,8 @@ func TestStore_pruneKeeps(t *testing.T) {
 		if err := os.MkdirAll(s.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := write(filepath.Join(s.dir, n.fileName()), []byte(`{"version":1,"segment":"`+n.Segment+`","dir":"`+n.Dir+`","mount":"`+n.Mount+`"}`)); err != nil {
+		if err := write(filepath.Join(s.dir, n.fileName()),
+			[]byte(`{"version":1,"segment":"`+n.Segment+`","dir":"`+n.Dir+`","mount":"`+n.Mount+`"}`)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Prune(func(string) (map[Sum]bool, error) { return map[Sum]bool{}, nil }); err != nil {
