@@ -108,8 +108,10 @@ func (a *activation) ageWork(n int) (work, error) {
 	}
 	w := work{keys: keySources{AgeSSHKeyPaths: []string{key}}}
 	for i := range n {
-		w.secrets = append(w.secrets, wanted{secretKey(i), secretKey(i), files[0], "yaml",
-			[]byte(value(i))})
+		w.secrets = append(w.secrets, wanted{
+			secretKey(i), secretKey(i), files[0], "yaml",
+			[]byte(value(i)),
+		})
 	}
 	return w, nil
 }
@@ -182,7 +184,8 @@ func (a *activation) template(name string, n int) benchCase {
 }
 
 func (a *activation) binary(name string, size int64) benchCase {
-	return benchCase{name: name, about: fmt.Sprintf("a binary file of %d MiB, age", size>>20),
+	return benchCase{
+		name: name, about: fmt.Sprintf("a binary file of %d MiB, age", size>>20),
 		tools: func() ([]tool, error) {
 			r, err := a.fixture.age()
 			if err != nil {
@@ -204,10 +207,13 @@ func (a *activation) binary(name string, size int64) benchCase {
 			if err != nil {
 				return nil, err
 			}
-			w := work{keys: keySources{AgeSSHKeyPaths: []string{key}},
-				secrets: []wanted{{"blob", "", file, "binary", data}}}
+			w := work{
+				keys:    keySources{AgeSSHKeyPaths: []string{key}},
+				secrets: []wanted{{"blob", "", file, "binary", data}},
+			}
 			return a.tools(name, w, []string{"SOPS_AGE_KEY_FILE=" + keyFile})
-		}}
+		},
+	}
 }
 
 // tools are the installers and a loop over sops.
@@ -281,20 +287,27 @@ func (a *activation) manifest(base string, w work) (string, error) {
 	m.Logging = map[string]bool{"keyImport": false, "secretChanges": false}
 	m.Placeholders = map[string]string{}
 	place := func(name, path string) placement {
-		return placement{Name: name, Path: path, Mode: "0400", RestartUnits: []string{},
-			ReloadUnits: []string{}}
+		return placement{
+			Name: name, Path: path, Mode: "0400", RestartUnits: []string{},
+			ReloadUnits: []string{},
+		}
 	}
 	for _, s := range w.secrets {
-		m.Secrets = append(m.Secrets, secret{place(s.name, filepath.Join(m.SymlinkPath, s.name)), s.key,
-			s.file, s.format})
+		m.Secrets = append(m.Secrets, secret{
+			place(s.name, filepath.Join(m.SymlinkPath, s.name)), s.key,
+			s.file, s.format,
+		})
 	}
 	if w.templates > 0 {
 		for _, s := range w.secrets {
 			m.Placeholders[s.name] = placeholder(s.name)
 		}
 		m.Templates = []template{
-			{place(renderedName, filepath.Join(m.SymlinkPath, "rendered", renderedName)),
-				w.text(placeholder)}}
+			{
+				place(renderedName, filepath.Join(m.SymlinkPath, "rendered", renderedName)),
+				w.text(placeholder),
+			},
+		}
 	}
 	data, err := json.Marshal(m)
 	if err != nil {

@@ -30,8 +30,10 @@ func TestRun_usage(t *testing.T) {
 		{[]string{"-build", "x", "-runs", "0"}, cli.Misuse, "at least one run"},
 	} {
 		var out bytes.Buffer
-		got := run(cli.Env{Args: c.args, Stdout: &out, Stderr: &out,
-			Getenv: func(string) string { return "" }})
+		got := run(cli.Env{
+			Args: c.args, Stdout: &out, Stderr: &out,
+			Getenv: func(string) string { return "" },
+		})
 		if got != c.status || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%q: status %d, want %d with %q: %s", c.args, got, c.status, c.want, &out)
 		}
@@ -81,8 +83,10 @@ func TestCommand_account(t *testing.T) {
 		}
 	}
 	const size = 64 << 20
-	got, err := command{argv: []string{"sh", "-c",
-		"true; dd if=/dev/zero of=/dev/null bs=64M count=1; nice true; /nonexistent || :"}}.account(
+	got, err := command{argv: []string{
+		"sh", "-c",
+		"true; dd if=/dev/zero of=/dev/null bs=64M count=1; nice true; /nonexistent || :",
+	}}.account(
 		t.TempDir(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
@@ -125,8 +129,10 @@ func TestFixture_isThereWholeOrNotAtAll(t *testing.T) {
 func TestWork_check(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := work{secrets: []wanted{{name: "a", value: []byte("1")}, {name: "b", value: []byte("2")}},
-		templates: 2}
+	w := work{
+		secrets:   []wanted{{name: "a", value: []byte("1")}, {name: "b", value: []byte("2")}},
+		templates: 2,
+	}
 	put := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -233,9 +239,13 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []result{
-		{Name: "age-1", About: "about",
-			Rows: []row{{Tool: rowSlim, Runs: seconds(1, 2), Account: account{Peak: 3, Programs: 4}},
-				{Tool: rowAgainst, TooLong: 5}}},
+		{
+			Name: "age-1", About: "about",
+			Rows: []row{
+				{Tool: rowSlim, Runs: seconds(1, 2), Account: account{Peak: 3, Programs: 4}},
+				{Tool: rowAgainst, TooLong: 5},
+			},
+		},
 		{Name: "pgp-1", Rows: []row{{Tool: rowSlim}}},
 	}
 	for _, r := range []result{want[1], want[0]} {

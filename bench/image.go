@@ -36,7 +36,8 @@ func (im *imaging) cases() []benchCase {
 		add := func(state, about string, tools func(*target) []tool) {
 			name := "append-" + size.name + "-" + state
 			about = fmt.Sprintf("%d secrets, initrd of %sB: %s", appended, size.name, about)
-			all = append(all, benchCase{name: name, about: about, long: size.bytes >= 1e9,
+			all = append(all, benchCase{
+				name: name, about: about, long: size.bytes >= 1e9,
 				tools: func() ([]tool, error) {
 					pristine, err := base()
 					if err != nil {
@@ -47,7 +48,8 @@ func (im *imaging) cases() []benchCase {
 						return nil, err
 					}
 					return tools(t), nil
-				}})
+				},
+			})
 		}
 		add("new", "the image does not exist yet", (*target).newFile)
 		add("first", "the image is a fresh copy of the initrd", (*target).first)
@@ -119,12 +121,16 @@ func (im *imaging) manifest(dir, name string, i int) (string, error) {
 	type object map[string]any
 	var secrets, entries []object
 	for j := range appended {
-		secrets = append(secrets, object{"name": secretKey(j), "key": secretKey(i + j),
-			"sopsFile": files[0], "format": "yaml"})
+		secrets = append(secrets, object{
+			"name": secretKey(j), "key": secretKey(i + j),
+			"sopsFile": files[0], "format": "yaml",
+		})
 		entries = append(entries, object{"path": destination(j), "secret": secretKey(j)})
 	}
-	data, err := json.Marshal(object{"version": 1, "ageSshKeyPaths": []string{key}, "secrets": secrets,
-		"entries": entries})
+	data, err := json.Marshal(object{
+		"version": 1, "ageSshKeyPaths": []string{key}, "secrets": secrets,
+		"entries": entries,
+	})
 	if err != nil {
 		return "", err
 	}
@@ -136,8 +142,10 @@ func (im *imaging) manifest(dir, name string, i int) (string, error) {
 func (t *target) image(i int) string { return filepath.Join(t.dir, fmt.Sprint(i), "initrd") }
 
 func (t *target) appendCommand(program, manifest, image string) command {
-	return command{argv: []string{program, "append", "--manifest", manifest, "--base", t.base,
-		"--state", t.state, image}}
+	return command{argv: []string{
+		program, "append", "--manifest", manifest, "--base", t.base,
+		"--state", t.state, image,
+	}}
 }
 
 // ours are the slim and the full program; prepare makes the image that they find.
@@ -234,8 +242,10 @@ func (t *target) changed() []tool {
 // safe as ours.
 func (t *target) shells() []tool {
 	prepare := func(image string) error { return copyFile(t.base, image) }
-	return []tool{t.shell(2, rowAppender, t.appender, t.base, prepare),
-		t.shell(3, rowReplace, t.onCopy, t.base, prepare)}
+	return []tool{
+		t.shell(2, rowAppender, t.appender, t.base, prepare),
+		t.shell(3, rowReplace, t.onCopy, t.base, prepare),
+	}
 }
 
 // copyFile copies a file, and its bytes to the disk: what the system still has to write would be

@@ -57,8 +57,10 @@ func (b *bench) countInstructions(w io.Writer, cases []benchCase) error {
 func (c command) instructions(dir string) (int64, error) {
 	log := filepath.Join(dir, "callgrind.log")
 	_, err := command{
-		argv: append([]string{"valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-			"--log-file=" + log}, c.argv...),
+		argv: append([]string{
+			"valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+			"--log-file=" + log,
+		}, c.argv...),
 		env: append(quietRuntime, c.env...),
 	}.run(defaultLimit)
 	if err != nil {

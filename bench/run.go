@@ -95,8 +95,10 @@ func run(env cli.Env) int {
 		return inside(env)
 	}
 	start := time.Now()
-	b := &bench{options: o, match: match, progress: env.Stderr, start: start,
-		deadline: start.Add(o.time)}
+	b := &bench{
+		options: o, match: match, progress: env.Stderr, start: start,
+		deadline: start.Add(o.time),
+	}
 	if err := prepareMachine(); err != nil {
 		return cli.Report(env, program, err)
 	}
@@ -152,14 +154,18 @@ const runDir = "/run/bench"
 func (b *bench) images() string { return filepath.Join(b.build, "images") }
 
 func (b *bench) fixture() *fixture {
-	return &fixture{dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"),
-		keys: "internal/test/testkeys/testdata"}
+	return &fixture{
+		dir: filepath.Join(b.build, "data"), bin: filepath.Join(b.build, "bin"),
+		keys: "internal/test/testkeys/testdata",
+	}
 }
 
 func (b *bench) cases() []benchCase {
 	f := b.fixture()
-	p := programs{slim: filepath.Join(b.build, "slim", "bin"), full: filepath.Join(b.build, "full"),
-		against: b.against}
+	p := programs{
+		slim: filepath.Join(b.build, "slim", "bin"), full: filepath.Join(b.build, "full"),
+		against: b.against,
+	}
 	if b.programs != "" {
 		p.slim = b.programs
 	}

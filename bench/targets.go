@@ -80,7 +80,8 @@ func between(name, other, what string, most float64, of func(row) float64, more 
 func aims() []aim {
 	programs := func(r row) float64 { return float64(r.Account.Programs) }
 	written := func(
-		r row) float64 {
+		r row,
+	) float64 {
 		return r.median(func(c cost) float64 { return float64(c.Written) })
 	}
 	read := func(r row) float64 { return r.median(func(c cost) float64 { return float64(c.Read) }) }

@@ -36,8 +36,10 @@ func (p programs) installers() []installer {
 
 // own are those of this project.
 func (p programs) own() []installer {
-	return []installer{{rowSlim, p.slim + "/sops-install-secrets"},
-		{rowFull, p.full + "/sops-install-secrets"}}
+	return []installer{
+		{rowSlim, p.slim + "/sops-install-secrets"},
+		{rowFull, p.full + "/sops-install-secrets"},
+	}
 }
 
 type installer struct{ row, program string }

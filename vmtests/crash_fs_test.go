@@ -40,8 +40,10 @@ var cutImages = []string{"initrd", "second"}
 
 func vfat(bits string, sizeMiB int) fileSystem {
 	return fileSystem{
-		name: "vfat" + bits, kind: "vfat", modules: []string{"vfat", "nls_ascii", "nls_cp437",
-			"nls_iso8859-1"},
+		name: "vfat" + bits, kind: "vfat", modules: []string{
+			"vfat", "nls_ascii", "nls_cp437",
+			"nls_iso8859-1",
+		},
 		make: func(t *testing.T, tree *vm.Tree, file string, full bool) {
 			run(t, exec.Command("mkfs.vfat", "-F", bits, "-C", file, fmt.Sprint(sizeMiB<<10)))
 			dir := t.TempDir()

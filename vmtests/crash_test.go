@@ -45,36 +45,60 @@ func crashCases() []crashCase {
 	}
 	return []crashCase{
 		{name: "first", run: install("new", "3000", "initrd"), brief: true},
-		{name: "shorter", prior: install("old", "90000", "initrd"),
-			run: install("new", "3000", "initrd")},
+		{
+			name: "shorter", prior: install("old", "90000", "initrd"),
+			run: install("new", "3000", "initrd"),
+		},
 		{name: "equal", prior: install("old", "3000", "initrd"), run: install("new", "3000", "initrd")},
-		{name: "longer", prior: install("old", "3000", "initrd"), run: install("new", "90000", "initrd"),
-			brief: true},
-		{name: "unchanged", prior: install("old", "3000", "initrd"),
-			run: install("old", "3000", "initrd")},
-		{name: "remove", prior: install("old", "3000", "initrd"),
-			run: []string{"remove", "-base", "/base", "initrd"}},
+		{
+			name: "longer", prior: install("old", "3000", "initrd"), run: install("new", "90000", "initrd"),
+			brief: true,
+		},
+		{
+			name: "unchanged", prior: install("old", "3000", "initrd"),
+			run: install("old", "3000", "initrd"),
+		},
+		{
+			name: "remove", prior: install("old", "3000", "initrd"),
+			run: []string{"remove", "-base", "/base", "initrd"},
+		},
 		{name: "create", absent: true, run: install("new", "3000", "initrd"), brief: true},
-		{name: "two", prior: install("old", "3000", "initrd", "second"),
-			run: install("new", "5000", "initrd", "second")},
+		{
+			name: "two", prior: install("old", "3000", "initrd", "second"),
+			run: install("new", "5000", "initrd", "second"),
+		},
 
 		{name: "inplace-first", run: inPlace("new", "5000", "initrd"), full: true, brief: true},
-		{name: "inplace-shorter", prior: install("old", "20000", "initrd"),
-			run: inPlace("new", "3000", "initrd"), full: true, brief: true},
-		{name: "inplace-equal", prior: install("old", "3000", "initrd"),
-			run: inPlace("new", "3000", "initrd"), full: true},
-		{name: "inplace-longer", prior: install("old", "3000", "initrd"),
-			run: inPlace("new", "20000", "initrd"), full: true, brief: true},
-		{name: "inplace-remove", prior: install("old", "20000", "initrd"),
-			run: []string{"remove-in-place", "-base", "/base", "initrd"}, full: true},
+		{
+			name: "inplace-shorter", prior: install("old", "20000", "initrd"),
+			run: inPlace("new", "3000", "initrd"), full: true, brief: true,
+		},
+		{
+			name: "inplace-equal", prior: install("old", "3000", "initrd"),
+			run: inPlace("new", "3000", "initrd"), full: true,
+		},
+		{
+			name: "inplace-longer", prior: install("old", "3000", "initrd"),
+			run: inPlace("new", "20000", "initrd"), full: true, brief: true,
+		},
+		{
+			name: "inplace-remove", prior: install("old", "20000", "initrd"),
+			run: []string{"remove-in-place", "-base", "/base", "initrd"}, full: true,
+		},
 
-		{name: "rename-first", run: []string{"rename-once", "new", "3000", "initrd"}, bad: true,
-			brief: true},
-		{name: "rename-longer", prior: install("old", "3000", "initrd"),
-			run: []string{"rename-once", "new", "90000", "initrd"}, bad: true},
+		{
+			name: "rename-first", run: []string{"rename-once", "new", "3000", "initrd"}, bad: true,
+			brief: true,
+		},
+		{
+			name: "rename-longer", prior: install("old", "3000", "initrd"),
+			run: []string{"rename-once", "new", "90000", "initrd"}, bad: true,
+		},
 		{name: "append-first", run: []string{"append", "new", "20000", "initrd"}, bad: true, brief: true},
-		{name: "append-second", prior: install("old", "3000", "initrd"),
-			run: []string{"append", "new", "90000", "initrd"}, bad: true},
+		{
+			name: "append-second", prior: install("old", "3000", "initrd"),
+			run: []string{"append", "new", "90000", "initrd"}, bad: true,
+		},
 	}
 }
 
@@ -141,9 +165,11 @@ func TestPowerCut_imageIsOldOrNew(t *testing.T) {
 			if !c.on(system) {
 				continue
 			}
-			d := &crashDisk{id: fmt.Sprint("disk", len(disks)), crashCase: c, fileSystem: system,
+			d := &crashDisk{
+				id: fmt.Sprint("disk", len(disks)), crashCase: c, fileSystem: system,
 				dir: t.TempDir(), judged: map[string]int{}, random: rand.New(rand.NewPCG(3, 4)),
-				installer: installer, pri: base}
+				installer: installer, pri: base,
+			}
 			d.prepare(t)
 			disks = append(disks, d)
 		}
@@ -247,7 +273,8 @@ func (d *crashDisk) prepare(t *testing.T) {
 // once, so that what a disk holds then is what the installation itself has made sure of. Of the
 // file that disk names every write is recorded, if that is wanted.
 func inGuest(t *testing.T, k vm.Kernel, disks []*crashDisk, disk func(*crashDisk) string,
-	record bool) {
+	record bool,
+) {
 	t.Helper()
 	var script strings.Builder
 	var args, modules []string
@@ -296,8 +323,10 @@ try() {
 echo DONE
 poweroff -n -f
 `))
-	rep := boot(t, vm.Machine{Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512,
-		Append: "quiet", Args: args})
+	rep := boot(t, vm.Machine{
+		Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512,
+		Append: "quiet", Args: args,
+	})
 	if !rep.Done {
 		t.Fatal("the guest did not come to its end")
 	}

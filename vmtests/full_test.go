@@ -50,15 +50,19 @@ finish
 `, step)))
 	rep := boot(t, vm.Machine{
 		Kernel: k, Initrd: writeImage(t, archive(t, root)), Memory: 512,
-		Args: []string{"-drive", "format=raw,if=none,id=d,file=" + disk, "-device",
-			"virtio-blk-pci,drive=d"},
+		Args: []string{
+			"-drive", "format=raw,if=none,id=d,file=" + disk, "-device",
+			"virtio-blk-pci,drive=d",
+		},
 	})
 	for _, failed := range rep.Failed("full") {
 		t.Error(failed)
 	}
-	for _, outcome := range []string{"created in place=false", "appended in place=true",
+	for _, outcome := range []string{
+		"created in place=false", "appended in place=true",
 		"appended in place=false", "replaced in place=true", "repaired in place=true", "no space",
-		"--- PASS: TestInstall_names_named"} {
+		"--- PASS: TestInstall_names_named",
+	} {
 		wantConsole(t, rep, outcome, true)
 	}
 	run(t, exec.Command("fsck.vfat", "-n", disk))

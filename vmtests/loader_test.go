@@ -155,8 +155,10 @@ func TestLoaders_eachGenerationItsSecrets(t *testing.T) {
 					unavailable(t, "extlinux --install needs a mount, so root")
 				}
 				disk := l.disk(t, chosen)
-				rep := boot(t, vm.Machine{Kernel: k, Firmware: l.firmware, Memory: 512, Args: vm.Virtio(disk),
-					Timeout: loaderTimeout})
+				rep := boot(t, vm.Machine{
+					Kernel: k, Firmware: l.firmware, Memory: 512, Args: vm.Virtio(disk),
+					Timeout: loaderTimeout,
+				})
 				wantConsole(t, rep, lost, false)
 				expect(t, rep, map[string]string{luksKey: regular(0o400, 0, 0, m.value(chosen))})
 

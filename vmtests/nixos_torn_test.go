@@ -21,8 +21,10 @@ func (h nixosHost) torn(t *testing.T, kernel vm.Kernel, image, last string) {
 	if at < 0 {
 		t.Fatal("the image does not hold the key")
 	}
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]),
-		Memory: 512, Append: "quiet"})
+	rep := boot(t, vm.Machine{
+		Kernel: kernel, Initrd: writeImage(t, data[:at+len(last)/2]),
+		Memory: 512, Append: "quiet",
+	})
 	for name, want := range map[string]string{
 		"stage1:/run/secrets/luks":                 "missing",
 		"stage1:/.initrd-secrets/run/secrets/luks": "missing",
@@ -60,8 +62,10 @@ func (h nixosHost) halted(t *testing.T, kernel vm.Kernel, image string) {
 		t.Fatal("the image has no segment")
 	}
 	copy(data[name-header+size:], "01")
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: writeImage(t, data), Memory: 512,
-		Append: "quiet"})
+	rep := boot(t, vm.Machine{
+		Kernel: kernel, Initrd: writeImage(t, data), Memory: 512,
+		Append: "quiet",
+	})
 	for _, name := range []string{"stage1:/run/secrets/luks", "stage1:/etc/iscsi/chap"} {
 		if got := rep.Results[name].Detail; got != "missing" {
 			t.Errorf("%s: %q", name, got)

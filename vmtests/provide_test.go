@@ -13,7 +13,8 @@ import (
 // of a file, or, where the data are no text, a file of its own. The error has what the program
 // said.
 func provide(t *testing.T, image, path, mode string, data []byte, binary bool,
-	options ...string) error {
+	options ...string,
+) error {
 	t.Helper()
 	dir := t.TempDir()
 	plain, encrypted, manifest := filepath.Join(dir, "plain"), filepath.Join(dir, "secrets"),

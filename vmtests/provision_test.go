@@ -73,8 +73,10 @@ func (s *store) generation(t *testing.T, key string, i int) {
 	writeFile(t, sopsFile, 0o600, out)
 	manifest, err := json.Marshal(map[string]any{
 		"version": 1, "ageKeyFile": key,
-		"secrets": []any{map[string]any{"name": "luks", "key": "luks", "sopsFile": sopsFile,
-			"format": "json"}},
+		"secrets": []any{map[string]any{
+			"name": "luks", "key": "luks", "sopsFile": sopsFile,
+			"format": "json",
+		}},
 		"entries": []any{map[string]any{"path": "/etc/luks.key", "secret": "luks"}},
 	})
 	if err != nil {
@@ -146,8 +148,10 @@ func TestInstallLoader_extlinux(t *testing.T) {
 				t.Fatalf("images %v, error %v; want one for each generation", images, err)
 			}
 			unmount()
-			rep := boot(t, vm.Machine{Kernel: k, Firmware: "bios", Memory: 512, Args: vm.Virtio(disk),
-				Timeout: loaderTimeout})
+			rep := boot(t, vm.Machine{
+				Kernel: k, Firmware: "bios", Memory: 512, Args: vm.Virtio(disk),
+				Timeout: loaderTimeout,
+			})
 			wantConsole(t, rep, lost, false)
 			expect(t, rep, map[string]string{luksKey: regular(0o400, 0, 0, s.value(chosen))})
 			var installed []vm.Extent

@@ -15,10 +15,13 @@ import (
 // The tests of this file boot images that package initrd made.
 
 func install(t *testing.T, image string, opts initrd.Options,
-	entries ...initrd.Entry) initrd.Result {
+	entries ...initrd.Entry,
+) initrd.Result {
 	t.Helper()
-	s, err := initrd.NewSegment(entries, initrd.Digest{1}, initrd.Profile{CopyDir: "/.initrd-secrets",
-		NeedBase: true})
+	s, err := initrd.NewSegment(entries, initrd.Digest{1}, initrd.Profile{
+		CopyDir:  "/.initrd-secrets",
+		NeedBase: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +39,10 @@ func secrets(version string) []initrd.Entry {
 	return []initrd.Entry{
 		{Path: "/.initrd-secrets", Mode: fs.ModeDir | 0o755},
 		{Path: "/.initrd-secrets/etc/luks.key", Mode: 0o400, Data: binary},
-		{Path: "/.initrd-secrets/etc/wireguard/wg0.key", Mode: 0o440, UID: 152, GID: 152,
-			Data: []byte("wg " + version)},
+		{
+			Path: "/.initrd-secrets/etc/wireguard/wg0.key", Mode: 0o440, UID: 152, GID: 152,
+			Data: []byte("wg " + version),
+		},
 		{Path: "/.initrd-secrets/empty", Mode: 0o600, GID: 7},
 		{Path: "/etc/direct", Mode: fs.ModeSetuid | 0o755, UID: 65534, GID: 65534, Data: []byte(version)},
 		{Path: "/.initrd-secrets/link", Mode: fs.ModeSymlink | 0o777, Target: "etc/luks.key"},
@@ -82,8 +87,10 @@ func behindEveryBase(t *testing.T, k vm.Kernel, all bool) {
 		}
 		t.Run(format, func(t *testing.T) {
 			if format != "none" {
-				need(t, map[string]string{"zstd": "zstd", "gzip": "gzip", "xz": "xz", "lz4": "lz4",
-					"bzip2": "bzip2", "lzma": "xz"}[format])
+				need(t, map[string]string{
+					"zstd": "zstd", "gzip": "gzip", "xz": "xz", "lz4": "lz4",
+					"bzip2": "bzip2", "lzma": "xz",
+				}[format])
 			}
 			base := compress(t, format, archive(t, secretsBase(k)))
 			// All four lengths modulo 4 take their turn; trailing NULs are part of a base as any other byte.
@@ -235,8 +242,10 @@ func TestSegmentSeen_byURoot(t *testing.T) {
 	}
 	install(t, image, initrd.Options{}, secrets("u-root")...)
 	seen := secretsSeen("u-root")
-	rep := boot(t, vm.Machine{Kernel: k, Initrd: image,
-		Append: "quiet -- /.initrd-secrets/etc/luks.key /.initrd-secrets/etc/wireguard/wg0.key"})
+	rep := boot(t, vm.Machine{
+		Kernel: k, Initrd: image,
+		Append: "quiet -- /.initrd-secrets/etc/luks.key /.initrd-secrets/etc/wireguard/wg0.key",
+	})
 	wantConsole(t, rep, lost, false)
 	expect(t, rep, map[string]string{
 		"/.initrd-secrets/etc/luks.key":          seen["/.initrd-secrets/etc/luks.key"],

@@ -19,7 +19,8 @@ import (
 // depends on the file has another path in the store. The file is made from the one of the
 // generation before, by sops itself.
 func generation(t *testing.T, number int, from string, values map[string]string) (h nixosHost,
-	file string) {
+	file string,
+) {
 	t.Helper()
 	data, err := os.ReadFile(from)
 	if err != nil {
@@ -157,7 +158,8 @@ password() { grep '^app:' /etc/shadow | cut -d: -f2 | tr -d '\n' | digest; }
 
 // systemdRoot is the encrypted root of the host, with the systems it can switch to.
 func (h nixosHost) systemdRoot(t *testing.T, key string, systems map[int]nixosHost,
-	script string) string {
+	script string,
+) string {
 	t.Helper()
 	tree := systemdRoot(t)
 	h.bash(t, tree)
@@ -239,8 +241,10 @@ func TestNixOS_fromSwitchToService(t *testing.T) {
 	first, file := generation(t, 1, assets+"secrets.yaml", map[string]string{
 		`["test_key"]`: hash, `["wireguard"]`: tunnel, `["nested"]["test"]["file"]`: password,
 	})
-	second, file := generation(t, 2, file, map[string]string{`["nested"]["test"]["file"]`: newer,
-		`["wireguard"]`: rotated})
+	second, file := generation(t, 2, file, map[string]string{
+		`["nested"]["test"]["file"]`: newer,
+		`["wireguard"]`:              rotated,
+	})
 	third, _ := generation(t, 3, file, map[string]string{`["initrd-ssh-key"]`: lateKey})
 	value := secretsOf(t, file)
 
@@ -379,6 +383,8 @@ describe /run/nixos/activation-restart-list
 	machine.Append = strings.Replace(machine.Append, "show_status=0", "show_status=1 TERM=dumb", 1)
 	rep = boot(t, machine)
 	showsConsole(t, rep, repository+"/docs/explanation/console-of-a-boot.md")
-	expect(t, rep, map[string]string{"again:web": sees(newer),
-		"again:proxy": sees("password=" + newer), "again:shadow": sum(hash)})
+	expect(t, rep, map[string]string{
+		"again:web":   sees(newer),
+		"again:proxy": sees("password=" + newer), "again:shadow": sum(hash),
+	})
 }

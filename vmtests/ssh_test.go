@@ -40,8 +40,10 @@ func newSSHKey(t *testing.T) sshKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sshKey{pem.EncodeToMemory(block),
-		strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))}
+	return sshKey{
+		pem.EncodeToMemory(block),
+		strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
+	}
 }
 
 const passphrase = "correct horse battery staple"
@@ -99,7 +101,8 @@ var dropbear = sshServer{
 
 // provide has the program put the host key into the image, from a sops file.
 func (s sshServer) provide(t *testing.T, image string, key sshKey, mode string,
-	options ...string) error {
+	options ...string,
+) error {
 	t.Helper()
 	return provide(t, image, hostKeyPath, mode, s.store(t, key), s.binary, options...)
 }
@@ -234,8 +237,10 @@ describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:
 
 	// one that no other key has
 	line := func(key sshKey) []byte { return bytes.Split(key.private, []byte("\n"))[2] }
-	noPlaintext(t, disk, map[string][]byte{"passphrase": []byte(passphrase), "first key": line(one),
-		"second key": line(two)})
+	noPlaintext(t, disk, map[string][]byte{
+		"passphrase": []byte(passphrase), "first key": line(one),
+		"second key": line(two),
+	})
 
 	t.Run("key that others can read", func(t *testing.T) {
 		image := writeImage(t, compress(t, "zstd", archive(t, openSSH.stageOne(t, k, client))))
@@ -266,7 +271,8 @@ describe /marker `+hostKeyPath+` /.initrd-secrets | sed 's/^RESULT /RESULT root:
 // unlock boots the machine. A client that expects the other key has to refuse; then comes one that
 // expects the right one.
 func (s sshServer) unlock(t *testing.T, k vm.Kernel, image, disk string, client, expected,
-	other sshKey) {
+	other sshKey,
+) {
 	t.Helper()
 	port := freePort(t)
 	m := sshMachine(k, image, disk, port)

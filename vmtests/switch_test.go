@@ -163,8 +163,10 @@ func (h *switchHost) generation(t *testing.T, g int, key string, root, store *vm
 	encrypt("luks.key", "binary", h.value[g])
 	encrypt("secrets.json", "json", fmt.Appendf(nil, `{"password": %q}`, h.activated[g]))
 	manifests := func(in, key string) (initrd, activation []byte) {
-		luks := map[string]any{"name": "luks", "key": "", "sopsFile": in + "/luks.key",
-			"format": "binary"}
+		luks := map[string]any{
+			"name": "luks", "key": "", "sopsFile": in + "/luks.key",
+			"format": "binary",
+		}
 		password := map[string]any{"name": "password", "key": "password", "sopsFile": in +
 			"/secrets.json", "format": "json", "path": "/run/secrets/password", "mode": "0400"}
 		initrd, err := json.Marshal(map[string]any{
@@ -265,8 +267,10 @@ func (h *switchHost) menu(t *testing.T, esp string) (entries map[int]entry, chos
 // machine boots an entry as the loader would, the real one where there is time for it.
 func (h *switchHost) machine(e entry, loader bool, next int) vm.Machine {
 	if loader {
-		return vm.Machine{Kernel: h.kernel, Firmware: "uefi", Memory: 512, Args: h.disks(),
-			Timeout: loaderTimeout}
+		return vm.Machine{
+			Kernel: h.kernel, Firmware: "uefi", Memory: 512, Args: h.disks(),
+			Timeout: loaderTimeout,
+		}
 	}
 	return vm.Machine{
 		Kernel: h.kernel, Initrd: e.image, Memory: 512, Args: h.disks(),
@@ -349,8 +353,10 @@ func TestPowerCut_wholeSwitch(t *testing.T) {
 			verdict, chosen,
 			map[bool]string{true: ", started by systemd-boot"}[loader], next, at.after.Milliseconds(),
 			at.step, step)
-		for name, detail := range map[string]string{"generation": strconv.Itoa(chosen),
-			luksKey: regular(0o400, 0, 0, h.value[chosen])} {
+		for name, detail := range map[string]string{
+			"generation": strconv.Itoa(chosen),
+			luksKey:      regular(0o400, 0, 0, h.value[chosen]),
+		} {
 			if got := rep.Results[name]; got.Detail != detail {
 				t.Fatalf("after %d cuts: %s: %q, want %q\n%s", done, name, got.Detail, detail, rep.Console)
 			}
@@ -432,7 +438,8 @@ func (h *switchHost) judge(t *testing.T, previous, next int) (chosen int, verdic
 // cut boots a generation, with the loader or as it would, and kills the machine in its switch. It
 // returns the step that was being done.
 func (h *switchHost) cut(t *testing.T, generation int, loader bool, at moment,
-	parameters string) (rep *vm.Report, step string) {
+	parameters string,
+) (rep *vm.Report, step string) {
 	t.Helper()
 	entries, _ := h.menu(t, h.esp)
 	m := h.machine(entries[generation], loader, generation%switchGenerations+1)
@@ -497,7 +504,8 @@ func TestPowerCut_everyWriteOfASwitch(t *testing.T) {
 // everyState switches from generation 2 to 3 and counts, after each write, what the loader would
 // boot.
 func (h *switchHost) everyState(t *testing.T, before []byte,
-	parameter string) (found map[string]int) {
+	parameter string,
+) (found map[string]int) {
 	t.Helper()
 	log, state := filepath.Join(t.TempDir(), "log"), filepath.Join(t.TempDir(), "state")
 	writeFile(t, log, 0o600, nil)

@@ -88,12 +88,16 @@ func stageOneFrom(t *testing.T, s vm.Sysroot, k vm.Kernel, extraModules ...strin
 		"/lib/udev/rules.d/95-dm-notify.rules",
 		"/lib/udev/rules.d/99-systemd.rules")
 	tree.Busybox()
-	for _, name := range []string{"systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
-		"systemd-journald.socket", "systemd-journald-dev-log.socket"} {
+	for _, name := range []string{
+		"systemd-udevd-control.socket", "systemd-udevd-kernel.socket",
+		"systemd-journald.socket", "systemd-journald-dev-log.socket",
+	} {
 		tree.Link("/etc/systemd/system/sockets.target.wants/"+name, "/lib/systemd/system/"+name)
 	}
-	for _, name := range []string{"systemd-udevd.service", "systemd-udev-trigger.service",
-		"systemd-journald.service", "cryptsetup.target", "systemd-ask-password-console.path"} {
+	for _, name := range []string{
+		"systemd-udevd.service", "systemd-udev-trigger.service",
+		"systemd-journald.service", "cryptsetup.target", "systemd-ask-password-console.path",
+	} {
 		tree.Link("/etc/systemd/system/sysinit.target.wants/"+name, "/lib/systemd/system/"+name)
 	}
 	unit(tree, "initrd-nixos-copy-secrets.service", copySecrets)

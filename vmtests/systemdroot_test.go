@@ -47,8 +47,10 @@ func systemdRoot(t *testing.T) *vm.Tree {
 	tree.File("/etc/os-release", 0o644, []byte("ID=test\nVERSION_ID=1\nPRETTY_NAME=Test\n"))
 	tree.File("/etc/machine-id", 0o644, []byte("0123456789abcdef0123456789abcdef\n"))
 	tree.File("/etc/nsswitch.conf", 0o644, []byte("passwd: files\ngroup: files\nshadow: files\n"))
-	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/nix", "/boot", "/var/log",
-		"/root"} {
+	for _, dir := range []string{
+		"/proc", "/sys", "/dev", "/run", "/tmp", "/nix", "/boot", "/var/log",
+		"/root",
+	} {
 		tree.Dir(dir, 0o755)
 	}
 	return tree

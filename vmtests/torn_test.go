@@ -49,23 +49,33 @@ func tornImages(t *testing.T) []tornImage {
 	return []tornImage{
 		// The dangerous one: the file has its full size, its end is NULs.
 		{name: "in a file", tail: segment[:cut], seen: torn, often: true},
-		{name: "in a file of 8 bytes", tail: small[:len(small)-len(newc(t))-4],
-			seen: map[string]string{"/torn": regular(0o400, 0, 0, []byte("8 by\x00\x00\x00\x00"))}},
-		{name: "in a header", tail: segment[:content-60], seen: map[string]string{"/first": whole,
-			"/torn": "missing"}},
+		{
+			name: "in a file of 8 bytes", tail: small[:len(small)-len(newc(t))-4],
+			seen: map[string]string{"/torn": regular(0o400, 0, 0, []byte("8 by\x00\x00\x00\x00"))},
+		},
+		{name: "in a header", tail: segment[:content-60], seen: map[string]string{
+			"/first": whole,
+			"/torn":  "missing",
+		}},
 		{name: "in the trailer", tail: segment[:trailer+50], seen: all},
-		{name: "as zeros", tail: append(bytes.Clone(segment[:cut]), make([]byte, len(segment)-cut)...),
-			seen: torn},
+		{
+			name: "as zeros", tail: append(bytes.Clone(segment[:cut]), make([]byte, len(segment)-cut)...),
+			seen: torn,
+		},
 		{
 			name: "with garbage at the end", tail: append(bytes.Clone(segment[:trailer]),
 				bytes.Repeat([]byte{0xa5}, 512)...), seen: all,
 			says: lost + ": invalid magic at start of compressed archive",
 		},
-		{name: "compressed", tail: compressed[:len(compressed)/2],
-			says: "ZSTD-compressed data is truncated", seen: map[string]string{"/first": whole}},
+		{
+			name: "compressed", tail: compressed[:len(compressed)/2],
+			says: "ZSTD-compressed data is truncated", seen: map[string]string{"/first": whole},
+		},
 		// What is appended behind a torn segment is taken for the rest of it, or for nothing at all.
-		{name: "and another behind it, swallowed", tail: append(bytes.Clone(segment[:cut]), behind...),
-			seen: map[string]string{"/first": whole, "/behind": "missing"}},
+		{
+			name: "and another behind it, swallowed", tail: append(bytes.Clone(segment[:cut]), behind...),
+			seen: map[string]string{"/first": whole, "/behind": "missing"},
+		},
 		{
 			name: "and another behind it, swallowed in part",
 			tail: append(bytes.Clone(small[:len(small)-len(newc(t))-4]), behind...),

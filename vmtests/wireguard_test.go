@@ -123,8 +123,10 @@ result everybody-said ok "$(said)"
 `)
 	image := writeImage(t, compress(t, "zstd", archive(t, tree)))
 	h.append(t, image)
-	rep := boot(t, vm.Machine{Kernel: kernel, Initrd: image, Memory: 512,
-		Append: "rd.systemd.unit=probe.target " + systemdAppend})
+	rep := boot(t, vm.Machine{
+		Kernel: kernel, Initrd: image, Memory: 512,
+		Append: "rd.systemd.unit=probe.target " + systemdAppend,
+	})
 	expect(t, rep, map[string]string{
 		"/etc/systemd/network/wg0.netdev": regular(0o640, 152, 152, netdev(key)),
 		"/run/wireguard/key":              regular(0o440, 0, 152, []byte(key)),

@@ -74,8 +74,10 @@ func (h sealingHost) manifest(name, mode, sealing string) string {
 
 func (h sealingHost) install(status int, manifest, image string, more ...string) string {
 	h.Helper()
-	_, stderr := h.run(status, append([]string{"append", "--manifest", manifest, "--base", h.base, "--tpm", h.device,
-		"--state", h.path("state"), image}, more...)...)
+	_, stderr := h.run(status, append([]string{
+		"append", "--manifest", manifest, "--base", h.base, "--tpm", h.device,
+		"--state", h.path("state"), image,
+	}, more...)...)
 	return stderr
 }
 

@@ -19,7 +19,7 @@ func TestProtect(t *testing.T) {
 		var core unix.Rlimit
 		_ = unix.Getrlimit(unix.RLIMIT_CORE, &core)
 		status, _ := os.ReadFile("/proc/self/status")
-		fmt.Printf("dumpable %d core %d/%d\n%s", dumpable, core.Cur, core.Max, status)
+		fmt.Fprintf(os.Stdout, "dumpable %d core %d/%d\n%s", dumpable, core.Cur, core.Max, status)
 		return
 	}
 	t.Parallel()

@@ -67,7 +67,7 @@ func generateAgeKey(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(temp.Name())
+	defer func() { _ = os.Remove(temp.Name()) }()
 	recipient := id.Recipient().String()
 	_, err = fmt.Fprintf(temp, "# created: %s\n# public key: %s\n%s\n", time.Now().Format(time.RFC3339), recipient, id)
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {

@@ -19,8 +19,10 @@ import (
 )
 
 // Sections that every page has, in this order; others may stand between them.
-var sections = [...]string{"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES",
-	"SEE ALSO"}
+var sections = [...]string{
+	"NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "EXAMPLES",
+	"SEE ALSO",
+}
 
 var (
 	usageOption = regexp.MustCompile(`(?m)^  (-[^ ].*?)(?:  .*)?$`)

@@ -77,17 +77,27 @@ func TestCheck(t *testing.T) {
 		want        string // part of the error; empty: none
 	}{
 		{"same", all, goodUsage, goodPage, ""},
-		{"flag undocumented", flags("o", "l", "long", "new"), goodUsage, goodPage,
-			"usage: flag -new is missing"},
+		{
+			"flag undocumented", flags("o", "l", "long", "new"), goodUsage, goodPage,
+			"usage: flag -new is missing",
+		},
 		{"flag gone", flags("o", "l"), goodUsage, goodPage, "manual page: flag -long does not exist"},
-		{"page lacks one", all, goodUsage, strings.Replace(goodPage, "**-l**, ", "", 1),
-			"manual page: flag -l is missing"},
-		{"usage lacks one", all, strings.Replace(goodUsage, "-l, ", "", 1), goodPage,
-			"usage: flag -l is missing"},
-		{"other synopsis", all, strings.Replace(goodUsage, "[--long N]", "[--long M]", 1), goodPage,
-			"synopsis lacks"},
-		{"other example", all, strings.Replace(goodUsage, "prog -o x", "prog -o y", 1), goodPage,
-			"examples lack"},
+		{
+			"page lacks one", all, goodUsage, strings.Replace(goodPage, "**-l**, ", "", 1),
+			"manual page: flag -l is missing",
+		},
+		{
+			"usage lacks one", all, strings.Replace(goodUsage, "-l, ", "", 1), goodPage,
+			"usage: flag -l is missing",
+		},
+		{
+			"other synopsis", all, strings.Replace(goodUsage, "[--long N]", "[--long M]", 1), goodPage,
+			"synopsis lacks",
+		},
+		{
+			"other example", all, strings.Replace(goodUsage, "prog -o x", "prog -o y", 1), goodPage,
+			"examples lack",
+		},
 		{"no section", all, goodUsage, strings.Replace(goodPage, "# EXIT STATUS\n", "", 1), "sections"},
 		{"other title", all, goodUsage, strings.Replace(goodPage, "% PROG", "% PORG", 1), "first line"},
 	} {

@@ -166,14 +166,16 @@ func (f *file) advice(ring *keyring.Ring) []string {
 	}
 	name := sourceName(f.path)
 	for _, id := range ring.Identities() {
-		for _, recipient := range id.Recipients {
-			what := fmt.Sprintf("%q", recipient)
-			if short := sopsfile.Short(recipient); short != recipient {
-				what = fmt.Sprintf("the public key of %s (%s)", id.Source, short)
-			}
-			return []string{fmt.Sprintf("to let this host decrypt it, add %s to the %s recipients of %s "+
-				"in .sops.yaml and run: sops updatekeys %s", what, recipientType(recipient), name, name)}
+		if len(id.Recipients) == 0 {
+			continue
 		}
+		recipient := id.Recipients[0]
+		what := fmt.Sprintf("%q", recipient)
+		if short := sopsfile.Short(recipient); short != recipient {
+			what = fmt.Sprintf("the public key of %s (%s)", id.Source, short)
+		}
+		return []string{fmt.Sprintf("to let this host decrypt it, add %s to the %s recipients of %s "+
+			"in .sops.yaml and run: sops updatekeys %s", what, recipientType(recipient), name, name)}
 	}
 	if !ring.Empty() {
 		return nil // the key that is there needs repair, not a second one beside it

@@ -21,12 +21,14 @@ func TestOnly(t *testing.T) {
 	all := resolve.Request{
 		Secrets: []manifest.Source{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "ab"}},
 		Templates: []manifest.Text{
-			{Name: "content", Content: "<a>"}, {Name: "file", File: file}, {Name: "none",
-				File: "/no/such/file"},
-			{Name: "both", Content: "<a>", File: file}, {Name: "longer", Content: "<a><b>"}, {Name: "empty"},
+			{Name: "content", Content: "<a>"},
+			{Name: "file", File: file},
+			{Name: "none", File: "/no/such/file"},
+			{Name: "both", Content: "<a>", File: file},
+			{Name: "longer", Content: "<a><b>"},
+			{Name: "empty"},
 		},
-		Placeholders: map[string]string{"a": "<a>", "b": "<b>", "c": "", "ab": "<a><b>",
-			"gone": "<gone>"},
+		Placeholders: map[string]string{"a": "<a>", "b": "<b>", "c": "", "ab": "<a><b>", "gone": "<gone>"},
 	}
 	for _, c := range []struct{ secret, template, want string }{
 		{"", "", "[]"},

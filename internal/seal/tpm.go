@@ -166,6 +166,7 @@ func (t *TPM) Lockout() (Lockout, error) {
 			l.Failures = p.Value
 		case tpm2.TPMPTMaxAuthFail:
 			l.Max = p.Value
+		default: // of no use here
 		}
 	}
 	return l, nil

@@ -51,7 +51,8 @@ func samples() []any {
 		"a", "", "two\nlines", "\x00\xff", "ENC[", strings.Repeat("x", 100_000), "0123", "true",
 		0, -1, 12345, math.MaxInt32, math.MinInt32, int64max(), 0.0, 1.5, -1e300, math.SmallestNonzeroFloat64, math.Inf(1), math.NaN(),
 		true, false, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600)),
-		sops.Comment{Value: "a comment"}, sops.Comment{Value: "a\nb"},
+		sops.Comment{Value: "a comment"},
+		sops.Comment{Value: "a\nb"},
 	}
 }
 

@@ -88,7 +88,9 @@ func TestSystemctl(t *testing.T) {
 		}},
 		{"only covered", Sets{Restart: []string{"a"}, Reload: []string{"a"}}, nil, []string{"--no-block try-restart -- a"}},
 		{
-			"looks like an option", Sets{Restart: []string{"*x", "--root=/x", "-.mount"}}, nil,
+			"looks like an option",
+			Sets{Restart: []string{"*x", "--root=/x", "-.mount"}},
+			nil,
 			[]string{"--no-block try-restart -- *x --root=/x -.mount"},
 		},
 		{"failure does not stop the rest", Sets{Restart: []string{"a"}, Reload: []string{"b"}}, failure, []string{

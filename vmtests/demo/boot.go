@@ -96,8 +96,10 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 		{"/run/secrets/ssh", file("400", 0, 0, g.sshKey), "in the real root"},
 		{"/run/secrets/password", file("440", appUID, appGID, []byte(g.password)), "in the real root"},
 		{"through-link", "440 1000 1000", "/etc/app/password leads there"},
-		{"/run/secrets/rendered/app.ini", file("400", appUID, 0, []byte(g.rendered())),
-			"the template, rendered"},
+		{
+			"/run/secrets/rendered/app.ini", file("400", appUID, 0, []byte(g.rendered())),
+			"the template, rendered",
+		},
 	} {
 		got, found := report.Results[want.name]
 		switch {
@@ -108,8 +110,10 @@ func (d *demo) compare(g *generation, report *vm.Report) error {
 		default:
 			shown := strings.Fields(want.detail)
 			if shown[0] == "file" {
-				shown = []string{"mode", shown[1], "owner", shown[2] + ":" + shown[3], shown[4],
-					"bytes, the value that was encrypted"}
+				shown = []string{
+					"mode", shown[1], "owner", shown[2] + ":" + shown[3], shown[4],
+					"bytes, the value that was encrypted",
+				}
 			}
 			d.itemf("  %-33s %s (%s)", want.name, strings.Join(shown, " "), want.note)
 		}

@@ -52,8 +52,10 @@ func (d *demo) newGeneration(ctx context.Context, number int) (*generation, erro
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{number: number, dir: filepath.Join(d.dir, "store", fmt.Sprint(number)),
-		luksKey: make([]byte, 4096)}
+	g := &generation{
+		number: number, dir: filepath.Join(d.dir, "store", fmt.Sprint(number)),
+		luksKey: make([]byte, 4096),
+	}
 	if err := os.MkdirAll(g.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -76,8 +78,10 @@ func (d *demo) newGeneration(ctx context.Context, number int) (*generation, erro
 	}
 	g.password = hex.EncodeToString(random)
 
-	text, err := json.Marshal(map[string]any{"ssh": map[string]string{"host-key": string(g.sshKey)},
-		"password": g.password})
+	text, err := json.Marshal(map[string]any{
+		"ssh":      map[string]string{"host-key": string(g.sshKey)},
+		"password": g.password,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -157,12 +161,16 @@ func (g *generation) writeManifests(d *demo) error {
 			place(map[string]any{"name": "app.ini", "content": g.template()},
 				"/run/secrets/rendered/app.ini", "0400", "app", "root"),
 		},
-		"placeholderBySecretName": map[string]string{"password": placeholder,
-			"ssh": "<SOPS:demo-ssh:PLACEHOLDER>"},
+		"placeholderBySecretName": map[string]string{
+			"password": placeholder,
+			"ssh":      "<SOPS:demo-ssh:PLACEHOLDER>",
+		},
 		"logging": map[string]any{"keyImport": false, "secretChanges": false},
 	}
-	for name, manifest := range map[string]any{"manifest-initrd.json": initrd,
-		"manifest.json": activation} {
+	for name, manifest := range map[string]any{
+		"manifest-initrd.json": initrd,
+		"manifest.json":        activation,
+	} {
 		data, err := json.MarshalIndent(manifest, "", "  ")
 		if err != nil {
 			return err
@@ -184,7 +192,8 @@ func (g *generation) writeManifests(d *demo) error {
 // command runs a program with input on its standard input and returns its standard output; what it
 // says on standard error is part of the error.
 func (d *demo) command(ctx context.Context, input []byte, name string, args ...string) ([]byte,
-	error) {
+	error,
+) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = bytes.NewReader(input)
 	return vm.Output(cmd)

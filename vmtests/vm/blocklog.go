@@ -105,7 +105,8 @@ func ReadLog(file string) ([]Epoch, error) {
 // during each call of judge. States with the same content have the same key; final says that all
 // flushes had been done.
 func Replay(file string, epochs []Epoch, samples, unit int, random *rand.Rand,
-	judge func(key [sha256.Size]byte, final bool) error) error {
+	judge func(key [sha256.Size]byte, final bool) error,
+) error {
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return err

@@ -69,8 +69,10 @@ func FindExtraKernel(suite, arch string) (Kernel, error) {
 // usr-merge, usr/lib, and since 6.17 the image beside the modules.
 func KernelIn(dir string) (Kernel, error) {
 	var images []string
-	for _, pattern := range []string{"boot/vmlinuz-*", "lib/modules/*/vmlinuz",
-		"usr/lib/modules/*/vmlinuz"} {
+	for _, pattern := range []string{
+		"boot/vmlinuz-*", "lib/modules/*/vmlinuz",
+		"usr/lib/modules/*/vmlinuz",
+	} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return Kernel{}, err

@@ -55,8 +55,10 @@ func TestFindPlaintext(t *testing.T) {
 // A file's extents are the file and nothing but the file: with them left out a second copy is still
 // found, deleted or not.
 func TestExtents(t *testing.T) {
-	for _, program := range []string{"mkfs.vfat", "mcopy", "mdel", "mshowfat", "mkfs.ext4", "debugfs",
-		"dumpe2fs"} {
+	for _, program := range []string{
+		"mkfs.vfat", "mcopy", "mdel", "mshowfat", "mkfs.ext4", "debugfs",
+		"dumpe2fs",
+	} {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CI") == "true" {
 				t.Fatal(err)

@@ -156,8 +156,10 @@ func (s Sysroot) library(need, own string) (string, error) {
 	if path.IsAbs(need) {
 		return need, nil
 	}
-	for _, dir := range []string{"/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/lib/systemd",
-		"/usr/lib/*-linux-gnu*/systemd", own} {
+	for _, dir := range []string{
+		"/usr/lib/*-linux-gnu*", "/usr/lib", "/usr/lib64", "/usr/lib/systemd",
+		"/usr/lib/*-linux-gnu*/systemd", own,
+	} {
 		found, err := filepath.Glob(filepath.Join(string(s), dir, need))
 		if err == nil && len(found) > 0 {
 			return strings.TrimPrefix(found[0], string(s)), nil

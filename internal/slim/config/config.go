@@ -2,8 +2,7 @@
 // all services. Of it the readers of file formats need the types of their settings, and nothing else is ever called.
 package config
 
-// The settings of each format.
-type (
+type ( // the settings of each format
 	DotenvStoreConfig     struct{}
 	INIStoreConfig        struct{}
 	JSONStoreConfig       struct{ Indent int }

@@ -204,7 +204,8 @@ func (l *Layer) Open(path string) (atomicfile.File, error) {
 }
 
 func (l *Layer) openFile(op, name string, open func(string) (atomicfile.File, error)) (
-	f atomicfile.File, err error) {
+	f atomicfile.File, err error,
+) {
 	var inner atomicfile.File
 	err = l.do(op+name, func(part int64) error {
 		if part != 1 {

@@ -136,8 +136,10 @@ func TestImports(t *testing.T) {
 
 	t.Run("initrd knows nothing of sops or manifests", func(t *testing.T) {
 		for _, dep := range all[module+"/initrd"].Deps {
-			for _, never := range []string{sops, module + "/internal/install", module + "/internal/manifest",
-				module + "/internal/resolve"} {
+			for _, never := range []string{
+				sops, module + "/internal/install", module + "/internal/manifest",
+				module + "/internal/resolve",
+			} {
 				if in(dep, never) {
 					t.Errorf("initrd depends on %s", dep)
 				}
@@ -146,8 +148,10 @@ func TestImports(t *testing.T) {
 	})
 
 	t.Run("manifest, template and cli need the standard library only", func(t *testing.T) {
-		for _, path := range []string{module + "/internal/manifest", module + "/internal/template",
-			module + "/internal/cli"} {
+		for _, path := range []string{
+			module + "/internal/manifest", module + "/internal/template",
+			module + "/internal/cli",
+		} {
 			for _, dep := range all[path].Deps {
 				d := all[dep]
 				if !d.Standard && !in(dep, "golang.org/x/sys") && !in(dep, module+"/internal/cli") &&

@@ -28,8 +28,10 @@ type Ours struct {
 
 // NewOurs is the hook with these programs.
 func NewOurs(program, sops string) *Ours {
-	return &Ours{Program: program, Sops: sops, identities: map[string]*age.X25519Identity{},
-		lost: map[string]bool{}}
+	return &Ours{
+		Program: program, Sops: sops, identities: map[string]*age.X25519Identity{},
+		lost: map[string]bool{},
+	}
 }
 
 // Name names the appender in the table.
@@ -65,15 +67,19 @@ func (o *Ours) Prepare(w *World, l Loader, g *Generation, program string) error 
 		}
 		name := strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "-")
 		values[name] = g.Secrets[path]
-		secrets = append(secrets, object{"name": name, "key": name, "sopsFile": sopsFile,
-			"format": "json"})
+		secrets = append(secrets, object{
+			"name": name, "key": name, "sopsFile": sopsFile,
+			"format": "json",
+		})
 		entries = append(entries, object{"path": path, "secret": name})
 	}
 	if err := o.encrypt(values, sopsFile, o.identities[g.Name].Recipient().String()); err != nil {
 		return err
 	}
-	manifest, err := json.Marshal(object{"version": 1, "ageKeyFile": o.keyFile(w), "secrets": secrets,
-		"entries": entries})
+	manifest, err := json.Marshal(object{
+		"version": 1, "ageKeyFile": o.keyFile(w), "secrets": secrets,
+		"entries": entries,
+	})
 	if err != nil {
 		return err
 	}
@@ -154,8 +160,10 @@ func (o *Ours) AroundInstaller(w *World, l Loader, install func() error) error {
 	}
 	const reached = 42
 	around := func(program ...string) error {
-		args := append([]string{"install-loader", "--loader", "limine", "--boot", w.Boot, "--state",
-			o.State(w), "--"}, program...)
+		args := append([]string{
+			"install-loader", "--loader", "limine", "--boot", w.Boot, "--state",
+			o.State(w), "--",
+		}, program...)
 		cmd := exec.Command(o.Program, append(args, w.Default.Toplevel)...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + w.Temp}
 		out, err := cmd.CombinedOutput()

@@ -30,10 +30,14 @@ func compressed(kind, salt string, extra int) ([]byte, error) {
 	for _, f := range []struct {
 		name string
 		body []byte
-	}{{"init", append(noise, make([]byte, extra)...)},
-		{"salt", append(saltSum[:], noise[:extra]...)}} {
-		if err := w.WriteHeader(&cpio.Header{Name: f.name, Mode: cpio.TypeReg | 0o755, Links: 1,
-			Size: int64(len(f.body))}); err != nil {
+	}{
+		{"init", append(noise, make([]byte, extra)...)},
+		{"salt", append(saltSum[:], noise[:extra]...)},
+	} {
+		if err := w.WriteHeader(&cpio.Header{
+			Name: f.name, Mode: cpio.TypeReg | 0o755, Links: 1,
+			Size: int64(len(f.body)),
+		}); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.body); err != nil {

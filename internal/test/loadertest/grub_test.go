@@ -58,7 +58,8 @@ func (l GRUB) Install(w *World) error {
 }
 
 func (GRUB) addEntry(w *World, menu *strings.Builder, used map[string]bool, g *Generation,
-	current bool) error {
+	current bool,
+) error {
 	kernels := filepath.Join(w.Boot, "kernels")
 	initrd := filepath.Join(kernels, storeName(g.Initrd))
 	if !exists(initrd) {

@@ -92,7 +92,8 @@ func (l Lanzaboote) generation(w *World, g *Generation, stub string) error {
 		}
 	}
 	return w.write(stub, PE([][2]string{
-		{".cmdline", g.parameters()}, {".initrd", strings.ReplaceAll(w.bootPath(file), "/", `\`)},
+		{".cmdline", g.parameters()},
+		{".initrd", strings.ReplaceAll(w.bootPath(file), "/", `\`)},
 		{".initrdh", sum},
 	}))
 }

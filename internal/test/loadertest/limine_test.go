@@ -79,7 +79,8 @@ func (l Limine) Install(w *World) error {
 }
 
 func (l Limine) addEntry(w *World, menu *strings.Builder, used map[string]bool,
-	g *Generation) error {
+	g *Generation,
+) error {
 	fmt.Fprintf(menu, "//%s\nprotocol: linux\ncmdline: %s\n", g.Name, g.parameters())
 	if err := l.module(w, menu, used, g.Initrd); err != nil {
 		return err

@@ -446,8 +446,10 @@ func words(fault string) string {
 
 // mutable are the directories that an installation changes.
 func (w *World) mutable() []string {
-	return []string{w.Boot, w.Temp,
-		filepath.Join(w.Dir, "state")}
+	return []string{
+		w.Boot, w.Temp,
+		filepath.Join(w.Dir, "state"),
+	}
 }
 
 // cutAt runs an installer and ends it before its n-th step. done says that it has fewer.

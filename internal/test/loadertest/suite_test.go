@@ -38,8 +38,10 @@ func tempDir(t *testing.T) string {
 
 func stage(t *testing.T, l Loader, a func() Appender) *Stage {
 	t.Helper()
-	s := &Stage{Loader: l, Appender: a, Dir: func() string { return tempDir(t) },
-		Rebuilds: fewRebuilds}
+	s := &Stage{
+		Loader: l, Appender: a, Dir: func() string { return tempDir(t) },
+		Rebuilds: fewRebuilds,
+	}
 	if *long {
 		s.Rebuilds = manyRebuilds
 	}
@@ -226,10 +228,14 @@ func TestKernelModel(t *testing.T) {
 	}{
 		{"on a boundary", append(padded([][]byte{base}), archive...), "value"},
 		{"not on a boundary", append(base[:len(base):len(base)], archive...), ""},
-		{"cut in its data", append(padded([][]byte{base}), archive[:len(archive)-len(newc("", ""))-6]...),
-			"va\x00\x00\x00"},
-		{"behind something torn", append(append(padded([][]byte{base}), archive[:116]...), archive...),
-			"\x00\x00\x00\x00\x00"},
+		{
+			"cut in its data", append(padded([][]byte{base}), archive[:len(archive)-len(newc("", ""))-6]...),
+			"va\x00\x00\x00",
+		},
+		{
+			"behind something torn", append(append(padded([][]byte{base}), archive[:116]...), archive...),
+			"\x00\x00\x00\x00\x00",
+		},
 	} {
 		if got := unpack(c.data)["secret"]; c.name != "behind something torn" && got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)

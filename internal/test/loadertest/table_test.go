@@ -37,6 +37,12 @@ func Markdown(loaders []Loader, rows []Row) string {
 
 // Loaders are all re-enactments.
 func Loaders() []Loader {
-	return []Loader{SystemdBootOld{}, SystemdBootNew{}, GRUB{}, Limine{}, Limine{Pads: true},
-		Lanzaboote{}}
+	return []Loader{
+		SystemdBootOld{},
+		SystemdBootNew{},
+		GRUB{},
+		Limine{},
+		Limine{Pads: true},
+		Lanzaboote{},
+	}
 }

@@ -63,8 +63,10 @@ type Appender interface {
 // NewWorld makes a machine with nothing on it. boot may be a directory that exists already; ""
 // makes one.
 func NewWorld(dir, boot string, a Appender) (*World, error) {
-	w := &World{Dir: dir, Boot: boot, Temp: filepath.Join(dir, "tmp"), appender: a,
-		Cut: func(string) {}}
+	w := &World{
+		Dir: dir, Boot: boot, Temp: filepath.Join(dir, "tmp"), appender: a,
+		Cut: func(string) {},
+	}
 	if boot == "" {
 		w.Boot = filepath.Join(dir, "boot")
 	}
@@ -79,7 +81,8 @@ func NewWorld(dir, boot string, a Appender) (*World, error) {
 // Add builds a generation with an initrd of the given kind ("A", "B": equal kinds are equal
 // initrds), lists it and makes it the default. Special secrets make specialisations by their name.
 func (w *World) Add(l Loader, kind string, secrets map[string]string,
-	special map[string]map[string]string) (*Generation, error) {
+	special map[string]map[string]string,
+) (*Generation, error) {
 	w.made++
 	g, err := w.build(l, fmt.Sprintf("g%d", w.made), kind, secrets)
 	if err != nil {

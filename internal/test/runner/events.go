@@ -98,9 +98,12 @@ func (r *reader) now() string {
 
 func (r *reader) line(line string) error {
 	var e event
-	if json.Unmarshal([]byte(line), &e) != nil {
+	if !strings.HasPrefix(line, "{") {
 		r.sayf("%s", strings.TrimSuffix(line, "\n"))
 		return nil
+	}
+	if err := json.Unmarshal([]byte(line), &e); err != nil {
+		return fmt.Errorf("event of go test: %w", err)
 	}
 	_, err := io.WriteString(r.events, line)
 	key, shown := id{e.Package, e.Test}, r.name(e)

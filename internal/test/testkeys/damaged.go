@@ -41,8 +41,10 @@ func Damaged(t testing.TB, name string) map[string][]byte {
 		"NULs between": bytes.Join(bytes.Split(key, nil), []byte{0}),
 		"zeros behind": append(bytes.Clone(key), make([]byte, 4096)...),
 		"twice":        append(bytes.Clone(key), key...),
-		"one line of it as PEM": pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY",
-			Bytes: lines[1]}),
+		"one line of it as PEM": pem.EncodeToMemory(&pem.Block{
+			Type:  "OPENSSH PRIVATE KEY",
+			Bytes: lines[1],
+		}),
 	}
 }
 
