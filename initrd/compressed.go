@@ -74,7 +74,8 @@ func openStream(ctx context.Context, kind string, r io.ReaderAt, off, end int64)
 		})
 	case KindZstd:
 		err = s.openFramed(r, w, off, zstdFrame, func(section io.Reader) (io.Reader, error) {
-			d, err := zstd.NewReader(section, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindowBytes))
+			d, err := zstd.NewReader(section, zstd.WithDecoderConcurrency(1),
+				zstd.WithDecoderMaxWindow(maxWindowBytes))
 			if err == nil {
 				s.close = d.Close
 			}
@@ -106,7 +107,8 @@ func (s stoppableStream) Read(p []byte) (int, error) {
 
 // openFramed is for decompressors that read ahead: the length of the stream is found first, from
 // its frame.
-func (s *stream) openFramed(r io.ReaderAt, w *window, off int64, frame func(*window) error, open func(io.Reader) (io.Reader, error)) error {
+func (s *stream) openFramed(r io.ReaderAt, w *window, off int64, frame func(*window) error,
+	open func(io.Reader) (io.Reader, error)) error {
 	if err := frame(w); err != nil {
 		return err
 	}

@@ -22,8 +22,9 @@ type decision struct {
 	remove  bool   // the file goes
 	whole   bool   // the image holds a whole segment of ours, which overwriting would put at risk
 	prefix  bool   // what is kept is the beginning of the image as it is: the rest can be overwritten
-	vouched bool   // that the image begins with the base a segment of ours says, and its ends; the rest was not compared
-	wipe    bool   // in place, on a file system that may not write in order what truncating changes
+	// a segment of ours says where the base ends, and its ends are equal; the rest was not compared
+	vouched bool
+	wipe    bool // in place, on a file system that may not write in order what truncating changes
 }
 
 // decide finds out what the image is and what has to be done to it.
@@ -114,7 +115,8 @@ func (j *job) alone(d *decision) error {
 		fallthrough
 	default:
 		j.hint = "without the form of an image of its own, the segment is put behind what is there"
-		return fmt.Errorf("image %s: holds something else than enclosed secrets, which an enclosed segment would replace", j.image)
+		return fmt.Errorf("image %s: holds something else than enclosed secrets, "+
+			"which an enclosed segment would replace", j.image)
 	}
 	d.retain(j.file)
 	d.Cut = d.OldSize
@@ -142,7 +144,8 @@ func (j *job) fit(d *decision) error {
 	case j.base != nil:
 		base, size = j.read(j.base), j.baseLen
 	case size == 0 && j.segment.profile.NeedBase:
-		return fmt.Errorf("image %s: has no base, and %s to be compared with one", j.image, j.segment.need())
+		return fmt.Errorf("image %s: has no base, and %s to be compared with one", j.image,
+			j.segment.need())
 	}
 	var err error
 	var warnings []Warning
@@ -226,7 +229,8 @@ func (j *job) compareVouched(d *decision) error {
 
 func (j *job) otherBase(equal int64) error {
 	j.hint = "move it away and run the boot loader's installer again, which makes it from the base"
-	return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, nor that base with something behind it: they differ at offset %d",
+	return fmt.Errorf("image %s: is neither base %s, nor a truncated copy of it, "+
+		"nor that base with something behind it: they differ at offset %d",
 		j.image, j.Base, equal)
 }
 
@@ -403,12 +407,15 @@ func (j *job) cut(parts []Part, size int64) (keep []span, action Action, err err
 			if action == Appended {
 				action = j.actionOn(p.Segment)
 			}
-			last := !slices.ContainsFunc(parts[i+1:], func(p Part) bool { return p.Kind != KindSegment && p.Kind != KindPadding })
+			last := !slices.ContainsFunc(parts[i+1:], func(p Part) bool {
+				return p.Kind != KindSegment && p.Kind != KindPadding
+			})
 			if last {
 				return append(keep, span{from, p.Segment.Base - from}), action, nil
 			}
 			if p.Size%4 != 0 {
-				return nil, "", fmt.Errorf("image %s: what lies behind the segment at offset %d would lose its alignment", j.image, p.Offset)
+				return nil, "", fmt.Errorf("image %s: what lies behind the segment at offset %d "+
+					"would lose its alignment", j.image, p.Offset)
 			}
 			keep = append(keep, span{from, p.Offset - from})
 			from = p.Offset + p.Size

@@ -18,8 +18,9 @@ import (
 // every byte of the content has its place in the file.
 
 const (
-	zstdMagic      = 0xFD2FB528
-	zstdDescriptor = 2 << 6 // content size in 4 bytes, no checksum (the segment has one), no dictionary
+	zstdMagic = 0xFD2FB528
+	// content size in 4 bytes, no checksum (the segment has one), no dictionary
+	zstdDescriptor = 2 << 6
 	zstdWindow     = 7 << 3 // 1 << (10+7) bytes, the longest block
 	zstdBlock      = 128 << 10
 	zstdLast       = 1
@@ -52,7 +53,8 @@ func enclosedHeader(size int64) []byte {
 func enclose(content []byte) ([]byte, error) {
 	size := int64(len(content))
 	if size > enclosedLimit {
-		return nil, fmt.Errorf("segment of %d bytes cannot be enclosed: the limit is %d", size, enclosedLimit)
+		return nil, fmt.Errorf("segment of %d bytes cannot be enclosed: the limit is %d", size,
+			enclosedLimit)
 	}
 	out := append(make([]byte, 0, enclosedSize(size)), enclosedHeader(size)...)
 	for at := int64(0); at < size; at += zstdBlock {
@@ -79,13 +81,15 @@ func openEnclosed(r io.ReaderAt, size int64) (*enclosed, error) {
 		return nil, err
 	}
 	e := &enclosed{r, int64(binary.LittleEndian.Uint32(head[enclosedHead-4:]))}
-	if !bytes.Equal(head, enclosedHeader(e.size)) || e.size > enclosedLimit || enclosedSize(e.size) < size {
+	if !bytes.Equal(head, enclosedHeader(e.size)) || e.size > enclosedLimit ||
+		enclosedSize(e.size) < size {
 		return nil, nil
 	}
 	content := e.size
 	e.size = 0
 	got := make([]byte, blockHead)
-	for from := int64(enclosedHead); e.size < content && from+blockHead < size; from = enclosedSize(e.size) {
+	for from := int64(enclosedHead); e.size < content &&
+		from+blockHead < size; from = enclosedSize(e.size) {
 		if err := readAt(r, got, from); err != nil {
 			return nil, err
 		}

@@ -126,7 +126,8 @@ func checkPath(p string) string {
 	case strings.HasPrefix(p, reservedPrefix):
 		return fmt.Sprintf("names beginning with %q are taken", reservedPrefix)
 	}
-	if i := slices.IndexFunc(strings.Split(p, "/"), func(s string) bool { return len(s) > maxElementByte }); i >= 0 {
+	if i := slices.IndexFunc(strings.Split(p, "/"),
+		func(s string) bool { return len(s) > maxElementByte }); i >= 0 {
 		return fmt.Sprintf("path element longer than %d bytes", maxElementByte)
 	}
 	for i := range len(p) {
@@ -181,7 +182,8 @@ func checkTree(sorted []Entry, copyDir string) error {
 	for _, e := range sorted {
 		parent := path.Dir(e.Path)
 		if typ, ok := types[parent]; ok && typ != fs.ModeDir {
-			faults = append(faults, fmt.Errorf("entry %q: its parent %q is an entry and not a directory", e.Path, parent))
+			faults = append(faults, fmt.Errorf("entry %q: its parent %q is an entry and not a directory",
+				e.Path, parent))
 		}
 	}
 	if copyDir != "" && types[copyDir] != fs.ModeDir {

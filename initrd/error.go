@@ -11,11 +11,13 @@ type State string
 
 // The states.
 const (
-	Untouched      State = "untouched"       // as it was before the run
-	Changed        State = "changed"         // as the run should leave it; what failed came after that
-	Unsynced       State = "unsynced"        // as it should be, but a power cut can bring back what was there before
-	WithoutSecrets State = "without secrets" // its base, and a segment of which the kernel uses nothing
-	Unknown        State = "unknown"         // perhaps untouched, perhaps without secrets
+	Untouched State = "untouched" // as it was before the run
+	Changed   State = "changed"   // as the run should leave it; what failed came after that
+	// as it should be, but a power cut can bring back what was there before
+	Unsynced State = "unsynced"
+	// its base, and a segment of which the kernel uses nothing
+	WithoutSecrets State = "without secrets"
+	Unknown        State = "unknown" // perhaps untouched, perhaps without secrets
 )
 
 // Error is the error of [Install], [Plan] and [Remove]. It prints as its cause.
@@ -59,7 +61,8 @@ func (e *NoSpaceError) Error() string {
 	if e.InPlace {
 		what = "the longer segment"
 	}
-	text := fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free", e.Image, what, e.Need, e.Free)
+	text := fmt.Sprintf("write %s: no space left on device: %s takes %d bytes and %d are free",
+		e.Image, what, e.Need, e.Free)
 	if e.Need <= e.Free {
 		return text + ", some of which the file system keeps for itself"
 	}

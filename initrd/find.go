@@ -39,7 +39,8 @@ func (in Installed) Format(f fmt.State, _ rune) {
 	if !in.Whole {
 		state = "not whole"
 	}
-	_, _ = fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes", in.Version, state, in.Length, in.Offset, in.Base)
+	_, _ = fmt.Fprintf(f, "segment of version %d, %s, %d bytes at offset %d behind a base of %d bytes",
+		in.Version, state, in.Length, in.Offset, in.Base)
 }
 
 func find(r io.ReaderAt, size int64) (*Installed, error) {
@@ -86,7 +87,8 @@ func locateFooter(r io.ReaderAt, size int64) (*Installed, error) {
 	}
 	version, length, err := decodeLast(tail[len(tail)-lastBytes:])
 	in := &Installed{Offset: stop - length, Length: length, Trailing: size - stop, Version: version}
-	if err != nil || length < int64(minSegment) || length > maxSegment || in.Offset < 4 || in.Offset%4 != 0 {
+	if err != nil || length < int64(minSegment) || length > maxSegment || in.Offset < 4 ||
+		in.Offset%4 != 0 {
 		return nil, ErrNoSegment
 	}
 	return in, nil
@@ -161,7 +163,9 @@ func (in *Installed) examine(r io.ReaderAt) error {
 
 // readSegment reads a whole segment of this version and checks all of it. Each entry but marker,
 // sums and footer is shown to visit, without its content, which visit can read.
-func readSegment(r io.ReaderAt, off, length int64, visit func(Entry, *archive) error) (footer, error) {
+func readSegment(
+	r io.ReaderAt, off, length int64, visit func(Entry, *archive) error,
+) (footer, error) {
 	sum := newSummer(length)
 	if n, err := io.Copy(sum, io.NewSectionReader(r, off, length)); err != nil {
 		return footer{}, readError(err)
@@ -223,7 +227,8 @@ func readFooter(a *archive, h *header, length int64, sum Sum) (footer, error) {
 func (h *header) entry() (e Entry, ok bool) {
 	mode, ok := goMode(h.mode)
 	e = Entry{Path: "/" + h.name, Mode: mode, UID: h.uid, GID: h.gid}
-	return e, ok && path.Clean(e.Path) == e.Path && !strings.HasPrefix(h.name, "/") && (!mode.IsDir() || h.size == 0)
+	return e, ok && path.Clean(e.Path) == e.Path && !strings.HasPrefix(h.name, "/") &&
+		(!mode.IsDir() || h.size == 0)
 }
 
 // readContent reads the content of the entry that data stands at.

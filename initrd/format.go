@@ -54,7 +54,8 @@ const (
 
 // Sizes of the frame in the archive.
 const (
-	beginHead    = (headerBytes + len(beginName) + 1 + 3) &^ 3 // header and name, so the offset of the marker's data
+	// header and name, so the offset of the marker's data
+	beginHead    = (headerBytes + len(beginName) + 1 + 3) &^ 3
 	endHead      = (headerBytes + len(endName) + 1 + 3) &^ 3
 	trailerBytes = (headerBytes + len(trailerName) + 1 + 3) &^ 3
 	tailBytes    = endHead + endBytes + trailerBytes // the footer and all that follows
@@ -65,7 +66,8 @@ const (
 func trailer() []byte {
 	const zero = "00000000"
 	b := make([]byte, trailerBytes)
-	copy(b, newcMagic+zero+zero+zero+zero+"00000001"+zero+zero+zero+zero+zero+zero+"0000000B"+zero+trailerName)
+	copy(b,
+		newcMagic+zero+zero+zero+zero+"00000001"+zero+zero+zero+zero+zero+zero+"0000000B"+zero+trailerName)
 	return b
 }
 
@@ -94,7 +96,10 @@ type marker struct {
 	base, padding int64
 }
 
-func (m marker) encode() []byte { return fmt.Appendf(nil, beginFormat, m.version, m.base, m.padding) }
+func (m marker) encode() []byte {
+	return fmt.Appendf(nil, beginFormat, m.version, m.base,
+		m.padding)
+}
 
 var errNotOurs = errors.New("not a segment of ours")
 
@@ -134,7 +139,8 @@ func decodeLast(line []byte) (version uint32, length int64, err error) {
 	v, ok1 := parseHex(line[25:][:8])
 	l, ok2 := parseHex(line[lengthField-digestsBytes:][:16])
 	version, length = uint32(v), int64(l)
-	if !ok1 || !ok2 || length < 0 || !bytes.Equal(fmt.Appendf(nil, lastFormat, version, length), line) {
+	if !ok1 || !ok2 || length < 0 || !bytes.Equal(fmt.Appendf(nil, lastFormat, version, length),
+		line) {
 		return 0, 0, errNotOurs
 	}
 	return version, length, nil

@@ -79,7 +79,10 @@ func (i *Image) Enclosed() bool { return i.enclosed }
 // says it lies: then there can still be a torn one, or one with something behind it, which
 // [Image.Layout] finds. A segment that is found and not whole was damaged after it was installed,
 // or is of an unknown version.
-func (i *Image) Segment(ctx context.Context) (*Installed, error) { return find(i.with(ctx), i.size) }
+func (i *Image) Segment(ctx context.Context) (*Installed, error) {
+	return find(i.with(ctx),
+		i.size)
+}
 
 // Verify reports whether the image ends in a whole segment of ours that was made from the given
 // inputs; a nil want takes any. The error is [ErrNoSegment], [ErrVersion], [ErrDamaged] or

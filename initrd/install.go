@@ -55,16 +55,19 @@ type Warning struct {
 
 // Result says what was, or would be, done.
 type Result struct {
-	Action   Action    `json:"action"`
-	InPlace  bool      `json:"inPlace"` // the end of the file was overwritten instead of replacing the file
-	OldSize  int64     `json:"oldSize"` // bytes of the image before; -1 when it did not exist
-	Size     int64     `json:"size"`    // bytes of the image after; -1 when it does not exist
-	Length   int64     `json:"segment"` // bytes of the segment; 0 when there is none
-	Cut      int64     `json:"cut"`     // bytes that were in the image and are gone, an old segment included
-	Written  int64     `json:"written"` // bytes written or copied
-	Base     int64     `json:"-"`       // bytes in front of padding and segment
-	Offset   int64     `json:"-"`       // where the segment begins, in what is inside of an enclosed image; 0 when there is none
-	Sum      Sum       `json:"-"`       // of the segment that the image holds now
+	Action Action `json:"action"`
+	// the end of the file was overwritten instead of replacing the file
+	InPlace bool  `json:"inPlace"`
+	OldSize int64 `json:"oldSize"` // bytes of the image before; -1 when it did not exist
+	Size    int64 `json:"size"`    // bytes of the image after; -1 when it does not exist
+	Length  int64 `json:"segment"` // bytes of the segment; 0 when there is none
+	// bytes that were in the image and are gone, an old segment included
+	Cut     int64 `json:"cut"`
+	Written int64 `json:"written"` // bytes written or copied
+	Base    int64 `json:"-"`       // bytes in front of padding and segment
+	// where the segment begins, in what is inside of an enclosed image; 0 when there is none
+	Offset   int64     `json:"-"`
+	Sum      Sum       `json:"-"` // of the segment that the image holds now
 	Warnings []Warning `json:"-"`
 }
 
@@ -138,7 +141,8 @@ type job struct {
 	hint    string
 }
 
-func withJob(ctx context.Context, image string, s *Segment, o Options, write bool) (res Result, err error) {
+func withJob(ctx context.Context, image string, s *Segment, o Options, write bool) (res Result,
+	err error) {
 	j := &job{Options: o, ctx: ctx, image: cmp.Or(o.Name, image), segment: s, left: Untouched}
 	if j.layer == nil {
 		j.layer = atomicfile.OS()

@@ -74,7 +74,8 @@ func appendEntry(b []byte, inode int, e Entry) []byte {
 		content = []byte(e.Target)
 	}
 	const none = 0 // times, devices, checksum
-	b = fmt.Appendf(b, newcMagic+"%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode, linuxMode(e.Mode),
+	b = fmt.Appendf(b, newcMagic+"%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode,
+		linuxMode(e.Mode),
 		e.UID, e.GID, links(e.Mode), none, len(content), none, none, none, none, len(e.Path), none)
 	b = appendAligned(b, e.Path[1:]+"\x00") // the NUL takes the place of the leading slash
 	return appendAligned(b, content)

@@ -104,7 +104,8 @@ func (j *job) overwriteFile(f atomicfile.File, d *decision) error {
 		j.left = Unknown
 		err := put(f, tail[:min(old, head)], d.Base)
 		truncates := d.segment == nil && !d.wipe
-		if err != nil && !(truncates && noSpace(err)) { // where a file system moves what is written, truncating is still possible
+		// where a file system moves what is written, truncating is still possible
+		if err != nil && !(truncates && noSpace(err)) {
 			return err
 		}
 		if err == nil {
@@ -236,5 +237,6 @@ func (j *job) allocateError(d *decision, err error) error {
 	if spaceErr != nil {
 		return errors.Join(err, spaceErr)
 	}
-	return &NoSpaceError{Image: j.image, Need: d.needInPlace(space), Free: space.Free, InPlace: true, cause: err}
+	return &NoSpaceError{Image: j.image, Need: d.needInPlace(space), Free: space.Free,
+		InPlace: true, cause: err}
 }

@@ -54,7 +54,8 @@ const maxSegment = min(math.MaxUint32, math.MaxInt)
 
 func checkLimits(entries []Entry) error {
 	if len(entries) > maxEntries {
-		return fmt.Errorf("%d entries with their parent directories, but a segment takes %d", len(entries), maxEntries)
+		return fmt.Errorf("%d entries with their parent directories, but a segment takes %d",
+			len(entries), maxEntries)
 	}
 	if n := archiveBytes(entries); n > maxSegment {
 		return fmt.Errorf("the segment would be %d bytes long, but the limit is %d", n, int64(maxSegment))
@@ -67,7 +68,8 @@ func archiveBytes(entries []Entry) int64 {
 	n := int64(beginHead+tailBytes) + align4(int64(beginBytes))
 	n += align4(int64(headerBytes+len(sumsName)+1)) + align4(sumsBytes(entries))
 	for _, e := range entries {
-		n += align4(int64(headerBytes+len(e.Path))) + align4(e.size()) // the NUL takes the place of the leading slash
+		// the NUL takes the place of the leading slash
+		n += align4(int64(headerBytes+len(e.Path))) + align4(e.size())
 	}
 	return n
 }
@@ -164,7 +166,8 @@ func readEntries(b []byte) (entries []Entry, foot footer, err error) {
 
 // sameEntry compares two entries as an archive can hold them.
 func sameEntry(a, b Entry) bool {
-	return a.Path == b.Path && linuxMode(a.Mode) == linuxMode(b.Mode) && a.UID == b.UID && a.GID == b.GID &&
+	return a.Path == b.Path && linuxMode(a.Mode) == linuxMode(b.Mode) && a.UID == b.UID &&
+		a.GID == b.GID &&
 		bytes.Equal(a.Data, b.Data) && a.Target == b.Target
 }
 

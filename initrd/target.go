@@ -45,7 +45,8 @@ func resolve(image string) (dir, name string, err error) {
 		if who, err := hostfile.Replacers(dir); err != nil {
 			return "", "", err
 		} else if who != "" {
-			return "", "", fmt.Errorf("image %s: %s is a symbolic link that others could have made: %s", image, at, who)
+			return "", "", fmt.Errorf("image %s: %s is a symbolic link that others could have made: %s",
+				image, at, who)
 		}
 		target, err := os.Readlink(dir + name)
 		if err != nil {

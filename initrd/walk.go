@@ -62,7 +62,8 @@ func (w *walker) part(off int64) (Part, error) {
 	case head[0] == '0' && off%4 == 0:
 		return w.plain(off)
 	case head[0] == '0' && bytes.HasPrefix([]byte(newcMagic), head[:min(5, len(head))]):
-		return w.problem(Part{Kind: KindGarbage, Offset: off}, "an archive that does not begin at a multiple of 4")
+		return w.problem(Part{Kind: KindGarbage, Offset: off},
+			"an archive that does not begin at a multiple of 4")
 	case kind != "":
 		return w.compressed(kind, off)
 	}
@@ -136,7 +137,8 @@ func (w *walker) plain(off int64) (Part, error) {
 // add counts an entry.
 func (p *Part) add(h *header) {
 	p.Entries++
-	p.Microcode = p.Microcode || strings.HasPrefix(strings.TrimPrefix(h.name, "./"), "kernel/x86/microcode/")
+	p.Microcode = p.Microcode || strings.HasPrefix(strings.TrimPrefix(h.name, "./"),
+		"kernel/x86/microcode/")
 }
 
 // marked notes that the archive begins with a marker.
@@ -185,7 +187,8 @@ func (w *walker) ours(p Part) (Part, error) {
 func (w *walker) headless(p Part) (Part, error) {
 	gap := min(4, w.before())
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
-	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap, torn: true}
+	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap,
+		torn: true}
 	if in := w.footerAt(p.Offset + p.Size); in != nil {
 		w.adopt(&p, in)
 	}

@@ -47,7 +47,8 @@ func sharesBlocks(magic int64) bool {
 
 // fallBack decides to overwrite the end of the image, or returns the reason why that cannot be.
 func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) error {
-	possible := d.prefix && j.file != nil && j.info.Links == 1 && max(d.Size, d.OldSize)-d.Base <= maxHalted
+	possible := d.prefix && j.file != nil && j.info.Links == 1 && max(d.Size,
+		d.OldSize)-d.Base <= maxHalted
 	switch {
 	case !possible:
 		return why
@@ -56,7 +57,8 @@ func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) e
 		return why
 	}
 	if need := d.needInPlace(space); need > space.Free {
-		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true, cause: why.cause}
+		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true,
+			cause: why.cause}
 	}
 	if err := j.compareVouched(d); err != nil {
 		return err
@@ -86,7 +88,8 @@ func (j *job) execute(d *decision) error {
 	if fault := errors.Join(synced, spaceErr); fault != nil {
 		return errors.Join(err, fault)
 	}
-	if err := j.fallBack(d, &NoSpaceError{Image: j.image, Need: space.Round(d.Size), Free: space.Free, cause: err}, space); err != nil {
+	if err := j.fallBack(d, &NoSpaceError{Image: j.image, Need: space.Round(d.Size),
+		Free: space.Free, cause: err}, space); err != nil {
 		return err
 	}
 	return j.overwrite(d)

@@ -137,7 +137,8 @@ func (f *osFile) CopyFrom(src File, off, n int64) (int64, error) {
 		if _, err := s.Seek(off, io.SeekStart); err != nil {
 			return 0, err
 		}
-		r = &io.LimitedReader{R: s.File, N: n} // the form that os.File.ReadFrom gives to copy_file_range(2)
+		// the form that os.File.ReadFrom gives to copy_file_range(2)
+		r = &io.LimitedReader{R: s.File, N: n}
 	}
 	done, err := f.ReadFrom(r)
 	if err == nil && done < n {
@@ -167,7 +168,8 @@ func (f *osFile) Push() error {
 	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
 	err := retry(func() error { return unix.SyncFileRange(int(f.Fd()), 0, 0, all) })
 	switch {
-	case err == nil, errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ESPIPE), errors.Is(err, unix.EINVAL):
+	case err == nil, errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ESPIPE), errors.Is(err,
+		unix.EINVAL):
 		return nil
 	}
 	return &fs.PathError{Op: "push", Path: f.Name(), Err: err}
