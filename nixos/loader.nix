@@ -88,7 +88,9 @@ let
 
   # How entries are written: the forms that sops-initrd install-loader reads (internal/bootloader).
   forms = {
-    efi-boot-stub = "boot entries of the firmware that start the kernel directly, {file}`efi/nixos/generation-*-startup.nsh`";
+    efi-boot-stub =
+      "boot entries of the firmware that start the kernel directly, "
+      + "{file}`efi/nixos/generation-*-startup.nsh`";
     extlinux = "{file}`extlinux/extlinux.conf`";
     limine = "{file}`limine/limine.conf`";
     listed = ''

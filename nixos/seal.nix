@@ -37,12 +37,14 @@ in
       type = types.bool;
       default = false;
       description = ''
-        Whether secrets and templates in the initrd are sealed to the TPM of this machine, unless they say otherwise with
-        {option}`sops.secrets.<name>.initrd.seal`. The boot partition then has them encrypted, and stage 1 opens them with
-        the TPM: who copies the disk, or puts it into another machine, gets nothing.
+        Whether secrets and templates in the initrd are sealed to the TPM of this machine, unless
+        they say otherwise with {option}`sops.secrets.<name>.initrd.seal`. The boot partition then
+        has them encrypted, and stage 1 opens them with the TPM: who copies the disk, or puts it
+        into another machine, gets nothing.
 
-        It needs a TPM 2.0 and systemd in stage 1, 255 or newer. Without Secure Boot it does not protect from who starts
-        other software on this machine: the TPM opens the secrets for that as well.
+        It needs a TPM 2.0 and systemd in stage 1, 255 or newer. Without Secure Boot it does not
+        protect from who starts other software on this machine: the TPM opens the secrets for that
+        as well.
       '';
     };
 
@@ -52,10 +54,14 @@ in
         "tpm2-srk"
       ];
       default = if lib.versionAtLeast version "262" then "tpm2-srk" else "tpm2";
-      defaultText = literalMD "`\"tpm2-srk\"` where {option}`boot.initrd.systemd.package` is 262 or newer, else `\"tpm2\"`";
+      defaultText = literalMD (
+        "`\"tpm2-srk\"` where {option}`boot.initrd.systemd.package` is 262 or newer, "
+        + "else `\"tpm2\"`"
+      );
       description = ''
-        The format of encrypted credentials that the systemd of stage 1 reads. What `tpm2` seals is refused while the TPM is
-        in lockout, for example after several power cuts; what `tpm2-srk` seals is not.
+        The format of encrypted credentials that the systemd of stage 1 reads. What `tpm2` seals is
+        refused while the TPM is in lockout, for example after several power cuts; what `tpm2-srk`
+        seals is not.
       '';
     };
 
@@ -64,10 +70,11 @@ in
       default = [ ];
       example = [ 7 ];
       description = ''
-        The registers of the TPM whose values, as they are when the boot loader is installed, the secrets are bound to. 7 has
-        the state and the keys of Secure Boot: with it, only software that these keys signed gets the secrets. An update of
-        the firmware, or of the list of revoked keys (dbx), changes it, and the secrets do not open before the boot
-        loader has been installed again.
+        The registers of the TPM whose values, as they are when the boot loader is installed, the
+        secrets are bound to. 7 has the state and the keys of Secure Boot: with it, only software
+        that these keys signed gets the secrets. An update of the firmware, or of the list of
+        revoked keys (dbx), changes it, and the secrets do not open before the boot loader has been
+        installed again.
       '';
     };
 
@@ -78,8 +85,8 @@ in
       ];
       default = "fail";
       description = ''
-        What becomes of the installation of the boot loader on a machine without a TPM: it fails, or the secrets are
-        installed unencrypted, with a warning.
+        What becomes of the installation of the boot loader on a machine without a TPM: it fails, or
+        the secrets are installed unencrypted, with a warning.
       '';
     };
 
@@ -95,9 +102,9 @@ in
       default = "";
       example = "tpm2-srk:ACMACwADBHIAAAAGAIAAQwAQAAMAEAAg…";
       description = ''
-        The public key of the TPM to seal for, as {command}`sops-initrd enroll` prints it on the machine with that TPM: for
-        images that are built on another machine than the one that boots them. `""` seals with the TPM of the machine that
-        installs the boot loader.
+        The public key of the TPM to seal for, as {command}`sops-initrd enroll` prints it on the
+        machine with that TPM: for images that are built on another machine than the one that boots
+        them. `""` seals with the TPM of the machine that installs the boot loader.
       '';
     };
   };
@@ -107,14 +114,16 @@ in
       {
         assertion = stage1.enable && lib.versionAtLeast version "255";
         message = ''
-          Sealed secrets of the initrd are opened by the systemd in stage 1: set boot.initrd.systemd.enable to true, with
+          Sealed secrets of the initrd are opened by the systemd in stage 1:
+          set boot.initrd.systemd.enable to true, with
           systemd 255 or newer (this one is ${version}). Stage 1 of 254 and older crashes on encrypted credentials
           (systemd #29637).'';
       }
       {
         assertion = !stage1.enable || stage1.tpm2.enable or true;
         message = ''
-          Sealed secrets of the initrd need the TPM in stage 1: set boot.initrd.systemd.tpm2.enable to true (the default,
+          Sealed secrets of the initrd need the TPM in stage 1: set boot.initrd.systemd.tpm2.enable to true
+          (the default,
           where systemd is built with tpm2-tss).'';
       }
       {
@@ -127,7 +136,8 @@ in
     ++ map (e: {
       assertion = false;
       message = ''
-        ${e.path} lies at its place in the image itself (initrd.early), where systemd's generators read it before anything
+        ${e.path} lies at its place in the image itself (initrd.early), where systemd's generators read it
+        before anything
         can be opened: it cannot be sealed. Set initrd.seal to false for it, or unset initrd.early.'';
     }) early
     ++ map (pcr: {
@@ -142,11 +152,13 @@ in
     }) cfg.pcrs;
 
     warnings = lib.optional (builtins.elem 7 cfg.pcrs) ''
-      sops.initrd.seal.pcrs has 7: the secrets of the initrd stop opening when the firmware or the list of revoked keys (dbx)
+      sops.initrd.seal.pcrs has 7: the secrets of the initrd stop opening when the firmware or the list of
+      revoked keys (dbx)
       is updated. Install the boot loader again before the next boot (nixos-rebuild boot), and keep another way in.'';
 
-    # One credential holds all files, with owner and mode, as tmpfiles.d(5) lines: the TPM, which can need a second for
-    # it, is asked once. Ordering after tpm2.target alone does not wait where there is no TPM.
+    # One credential holds all files, with owner and mode, as tmpfiles.d(5) lines: the TPM, which
+    # can need a second for it, is asked once. Ordering after tpm2.target alone does not wait where
+    # there is no TPM.
     boot.initrd.systemd.services.sops-initrd-unseal = mkIf (builtins.any (e: !e ? credential) sealed) {
       description = "Open the sealed secrets of the initrd (sops-initrd)";
       wantedBy = [ "sysinit.target" ];

@@ -36,7 +36,8 @@ let
         + "correct it, or set `group` as well"
       );
 
-  # Declared once, not anew for each of hundreds of secrets. The defaults that depend on it follow below.
+  # Declared once, not anew for each of hundreds of secrets. The defaults that depend on it follow
+  # below.
   declared = {
     name = mkOption {
       type = types.singleLineStr;
@@ -184,7 +185,8 @@ let
         type = types.bool;
         defaultText = literalMD "{option}`sops.initrd.seal.enable`, except with {option}`initrd.early`";
         description = ''
-          Whether the ${noun} is sealed to the TPM on the boot partition, see {option}`sops.initrd.seal.enable`.
+          Whether the ${noun} is sealed to the TPM on the boot partition, see
+          {option}`sops.initrd.seal.enable`.
         '';
       };
 
@@ -193,10 +195,11 @@ let
         default = null;
         example = "network.wireguard.private.wg0";
         description = ''
-          The name of a systemd credential that the ${noun} is in stage 1, instead of a file: for units with
-          {option}`ImportCredential` or {option}`LoadCredentialEncrypted`, and for what systemd itself reads, such as
-          `cryptsetup.passphrase`. It is encrypted with the TPM where {option}`initrd.seal` is set, and otherwise in a form
-          that anybody can read, which systemd refuses where there are both a TPM and Secure Boot.
+          The name of a systemd credential that the ${noun} is in stage 1, instead of a file: for
+          units with {option}`ImportCredential` or {option}`LoadCredentialEncrypted`, and for what
+          systemd itself reads, such as `cryptsetup.passphrase`. It is encrypted with the TPM where
+          {option}`initrd.seal` is set, and otherwise in a form that anybody can read, which systemd
+          refuses where there are both a TPM and Secure Boot.
         '';
       };
 
