@@ -3,6 +3,7 @@ package sopsfile
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,9 @@ func TestDecrypt_filesOfManyVersions(t *testing.T) {
 			want, err := os.ReadFile(expected)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if math.MaxInt == math.MaxInt32 { // a number that is no int there is printed as a text
+				want = bytes.Replace(want, []byte("big: 12345678901234\n"), []byte("big: \"12345678901234\"\n"), 1)
 			}
 			keySets := [][]string{{testkeys.SSHRSA2048}}
 			switch version := strings.Split(path, "/")[2]; {
