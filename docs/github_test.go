@@ -24,14 +24,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nixEnvironment is what the set-up of a single user's Nix would leave in nix.conf, and where it finds nixpkgs.
+// nixEnvironment is what the set-up of a single user's Nix would leave in nix.conf, and where it
+// finds nixpkgs.
 var nixEnvironment = []string{
 	"NIX_CONFIG=experimental-features = nix-command flakes\nbuild-users-group =\nsandbox = false\nsubstitute = false",
 	"NIX_PATH=nixpkgs=" + stageDir + "/nixpkgs:/home/alice/.nix-defexpr/channels",
 }
 
-// installNix gives the administrator a real Nix, with an empty store, nixpkgs, and a GitHub that has
-// this repository as it is in this directory.
+// installNix gives the administrator a real Nix, with an empty store, nixpkgs, and a GitHub that
+// has this repository as it is in this directory.
 func (s *stage) installNix(t *testing.T) {
 	t.Helper()
 	secondAddress(t)
@@ -61,8 +62,8 @@ func (s *stage) installNix(t *testing.T) {
 	s.admin = s.shell(t, "admin", "--userspec=4000:4000", env)
 }
 
-// secondAddress gives the loopback interface an address beside 127.0.0.1, without which Nix takes the machine for one that has no
-// network.
+// secondAddress gives the loopback interface an address beside 127.0.0.1, without which Nix takes
+// the machine for one that has no network.
 func secondAddress(t *testing.T) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -82,8 +83,8 @@ func secondAddress(t *testing.T) {
 	}
 }
 
-// nixpkgs makes what these pages need of nixpkgs: with NIXPKGS_LIB its library, and the stand-ins for NixOS. Without it NixOS is only
-// looked up in the source that a configuration imports.
+// nixpkgs makes what these pages need of nixpkgs: with NIXPKGS_LIB its library, and the stand-ins
+// for NixOS. Without it NixOS is only looked up in the source that a configuration imports.
 func nixpkgs(t *testing.T, dir string) {
 	t.Helper()
 	evaluate := `modules: let module = builtins.head (builtins.concatMap (m: if builtins.isAttrs m then m.imports else if m == ./none then [ ] else [ m ]) modules);
@@ -121,8 +122,8 @@ func nixpkgs(t *testing.T, dir string) {
 	}
 }
 
-// github serves what Nix and git ask GitHub for: the commit of a branch, archives of commits, and repositories over git's plain
-// HTTP protocol.
+// github serves what Nix and git ask GitHub for: the commit of a branch, archives of commits, and
+// repositories over git's plain HTTP protocol.
 type github struct{ repositories map[string]*repository }
 
 type repository struct {
@@ -188,7 +189,8 @@ func (g *github) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serve listens on the loopback interface until the test ends, and returns the certificate by which it is known.
+// serve listens on the loopback interface until the test ends, and returns the certificate by which
+// it is known.
 func (g *github) serve(t *testing.T) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

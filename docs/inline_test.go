@@ -17,9 +17,9 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// What stands in sentences cannot be played. Commands of this project's programs, of sops and of make
-// that are named there have to exist, with these subcommands and flags; so do options, variables and
-// files of this repository.
+// What stands in sentences cannot be played. Commands of this project's programs, of sops and of
+// make that are named there have to exist, with these subcommands and flags; so do options,
+// variables and files of this repository.
 
 // grammar is what a program understands: its subcommands, if it has any, and its flags.
 type grammar struct {
@@ -73,7 +73,7 @@ func TestInline(t *testing.T) {
 	}
 }
 
-func checkSpan(known []grammar, options map[string]option, sources, span string) error {
+func checkSpan(known []grammar, options map[string]bool, sources, span string) error {
 	span = strings.TrimSuffix(span, ";")
 	switch {
 	case ourOption.MatchString(span):
@@ -262,9 +262,9 @@ func checkCommand(known []grammar, command string) error {
 	return nil
 }
 
-// isOption says whether there is an option, where names of secrets and templates are any. One may lead into what an option has,
-// as a package does.
-func isOption(options map[string]option, name string) bool {
+// isOption says whether there is an option, where names of secrets and templates are any. One may
+// lead into what an option has, as a package does.
+func isOption(options map[string]bool, name string) bool {
 	name = regexp.MustCompile(`^sops\.(secrets|templates)\.(?:"[^"]+"|[\w-]+)`).ReplaceAllString(name, "sops.$1.<name>")
 	name = regexp.MustCompile(`(^sops\.(?:initrd\.)?environment)\.[A-Z_]+$`).ReplaceAllString(name, "$1")
 	name = strings.TrimSuffix(name, ".*")

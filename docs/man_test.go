@@ -9,8 +9,9 @@ import (
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 )
 
-// TestManualPages has every source of a manual page turned into one by the program that packages use, and wants every program to have
-// one that the documentation links to. The pages of sops-initrd are made by itself and tested there.
+// TestManualPages has every source of a manual page turned into one by the program that packages
+// use, and wants every program to have one that the documentation links to. The pages of
+// sops-initrd are made by itself and tested there.
 func TestManualPages(t *testing.T) {
 	t.Parallel()
 	index, err := os.ReadFile("README.md")

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// block is a fenced block of a page. Its first line has the language and attributes: ```nix file=flake.nix.
+// block is a fenced block of a page. Its first line has the language and attributes: ```nix
+// file=flake.nix.
 type block struct {
 	page  string
 	line  int // of the first line of text
@@ -122,8 +123,8 @@ func (c *command) fails() bool {
 	return false
 }
 
-// matches says whether the output is what the transcript shows, where "…" stands for anything within a line and a line "…" for
-// any lines. A transcript that shows nothing promises nothing.
+// matches says whether the output is what the transcript shows, where "…" stands for anything
+// within a line and a line "…" for any lines. A transcript that shows nothing promises nothing.
 func (c *command) matches(output string) bool {
 	if len(c.want) == 0 {
 		return true

@@ -86,7 +86,8 @@ func generations(root string) ([]int, error) {
 	return numbers, err
 }
 
-// image is where the builder of systemd-boot puts the initrd: a name made from the initrd and the program that adds secrets.
+// image is where the builder of systemd-boot puts the initrd: a name made from the initrd and the
+// program that adds secrets.
 func (g *generation) image() string {
 	sum := sha256.Sum256([]byte(g.Base + g.Hook))
 	return "/boot/EFI/nixos/" + hex.EncodeToString(sum[:4]) + "-initrd.efi"
@@ -124,8 +125,8 @@ func evaluate(directory, host string) (*generation, error) {
 	})
 }
 
-// evaluationsDir has, on the stage, what was evaluated, and, in the repository, what was evaluated when the pages were last
-// changed: it stands in where there is no nixpkgs to evaluate with.
+// evaluationsDir has, on the stage, what was evaluated, and, in the repository, what was evaluated
+// when the pages were last changed: it stands in where there is no nixpkgs to evaluate with.
 const evaluationsDir = stageDir + "/state/evaluated"
 
 // failure is an evaluation that failed.
@@ -196,7 +197,8 @@ func digests(directory string) (short, all string, err error) {
 	return hex.EncodeToString(nix.Sum(nil)[:6]), hex.EncodeToString(everything.Sum(nil)), err
 }
 
-// shorten replaces the digests of store paths, which depend on the keys that a run makes, by their numbers, and indents.
+// shorten replaces the digests of store paths, which depend on the keys that a run makes, by their
+// numbers, and indents.
 func shorten(data []byte) []byte {
 	numbers := map[string]int{}
 	short := storeFile.ReplaceAllStringFunc(string(data), func(path string) string {

@@ -45,7 +45,8 @@ type sshd struct {
 	command  func(command string) *exec.Cmd
 }
 
-// newSSHD listens on a port of the loopback interface. The keys are private keys, authorized is a file like authorized_keys.
+// newSSHD listens on a port of the loopback interface. The keys are private keys, authorized is a
+// file like authorized_keys.
 func newSSHD(port int, keys [][]byte, authorized []byte, command func(string) *exec.Cmd) (*sshd, error) {
 	s := &sshd{command: command, config: &ssh.ServerConfig{
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -160,8 +161,8 @@ func (s *stage) hostSSHD() (*sshd, error) {
 	})
 }
 
-// bootedInitrd is the SSH server of the initrd that the newest generation boots: with the host key that lies in the image, and
-// nothing else of the host.
+// bootedInitrd is the SSH server of the initrd that the newest generation boots: with the host key
+// that lies in the image, and nothing else of the host.
 func (s *stage) bootedInitrd() (*sshd, error) {
 	root := s.root("server01")
 	var gen generation

@@ -40,7 +40,8 @@ type session struct {
 	out  *bufio.Reader
 }
 
-// stageDir is a directory that both machines have. Its bin has all programs and is in nobody's PATH.
+// stageDir is a directory that both machines have. Its bin has all programs and is in nobody's
+// PATH.
 const stageDir = "/.stage"
 
 // Where a login finds programs: on the administrator's machine what is in a base system and what
@@ -221,7 +222,8 @@ func mount(t *testing.T, source, target, kind string, flags uintptr, data string
 	})
 }
 
-// environment is that of a new user: what a login sets, and an editor that types what the page shows.
+// environment is that of a new user: what a login sets, and an editor that types what the page
+// shows.
 func environment(user, home, path string) []string {
 	return []string{
 		"USER=" + user, "HOME=" + home, "LANG=C.UTF-8", "EDITOR=" + stageDir + "/bin/stage-editor",
@@ -265,7 +267,8 @@ func (s *stage) shell(t *testing.T, machine, who string, env []string) *session 
 	return x
 }
 
-// run types a command into the shell and returns all it prints and its exit status. The command reads typed.
+// run types a command into the shell and returns all it prints and its exit status. The command
+// reads typed.
 func (x *session) run(t *testing.T, command, typed string) (output string, status int) {
 	t.Helper()
 	const input, end = "/tmp/.typed", "\x1eend "

@@ -20,8 +20,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// standins are the programs that cannot be had on the stage. Each does, with the real programs of this repository, what the
-// real one would have them do.
+// standins are the programs that cannot be had on the stage. Each does, with the real programs of
+// this repository, what the real one would have them do.
 var standins = map[string]func(args []string) error{
 	"nixos-rebuild":                  nixosRebuild,
 	"stage-switch":                   stageSwitch,
@@ -213,7 +213,8 @@ func wireguardTool(t *testing.T) string {
 	return path
 }
 
-// ageProgram encrypts standard input to SSH keys and decrypts files with them, with age's own library.
+// ageProgram encrypts standard input to SSH keys and decrypts files with them, with age's own
+// library.
 func ageProgram(args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "--encrypt" && args[1] == "--recipients-file":

@@ -108,7 +108,8 @@ func (s stoppableStream) Read(p []byte) (int, error) {
 // openFramed is for decompressors that read ahead: the length of the stream is found first, from
 // its frame.
 func (s *stream) openFramed(r io.ReaderAt, w *window, off int64, frame func(*window) error,
-	open func(io.Reader) (io.Reader, error)) error {
+	open func(io.Reader) (io.Reader, error),
+) error {
 	if err := frame(w); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@
 // The footer's content is 204 bytes:
 //
 //	inputs 64 digits             the caller's digest of what the segment was made from
-//	sha256 64 digits             of the whole segment, with these digits, and those of base and padding, read as "0"
+//	sha256 64 digits             of the segment; these digits, base and padding count as "0"
 //	sops-initrd end: version 00000001, length 00000000000005a8.
 //
 // So the sum of a segment is the same wherever it lies. The length is that of the segment.

@@ -22,7 +22,8 @@ type place struct {
 // entry of ours would change its mode and owner. A symbolic link or file of the base where we
 // need a directory is an error: the kernel would replace a link by an empty directory.
 func (s *Segment) fit(ctx context.Context, base io.ReaderAt, size int64) (omit map[string]bool,
-	warnings []Warning, err error) {
+	warnings []Warning, err error,
+) {
 	places, err := s.places(ctx, base, size)
 	if err != nil {
 		return nil, nil, err
@@ -88,7 +89,8 @@ func (s *Segment) parentExists(e Entry, places map[string]place) bool {
 
 // places walks the base and returns what it has at and above the paths of these entries.
 func (s *Segment) places(ctx context.Context, base io.ReaderAt, size int64) (map[string]place,
-	error) {
+	error,
+) {
 	wanted := make(map[string]bool)
 	for _, e := range s.outside() {
 		for p := e.Path; p != "/"; p = path.Dir(p) {

@@ -142,7 +142,8 @@ type job struct {
 }
 
 func withJob(ctx context.Context, image string, s *Segment, o Options, write bool) (res Result,
-	err error) {
+	err error,
+) {
 	j := &job{Options: o, ctx: ctx, image: cmp.Or(o.Name, image), segment: s, left: Untouched}
 	if j.layer == nil {
 		j.layer = atomicfile.OS()

@@ -237,6 +237,8 @@ func (j *job) allocateError(d *decision, err error) error {
 	if spaceErr != nil {
 		return errors.Join(err, spaceErr)
 	}
-	return &NoSpaceError{Image: j.image, Need: d.needInPlace(space), Free: space.Free,
-		InPlace: true, cause: err}
+	return &NoSpaceError{
+		Image: j.image, Need: d.needInPlace(space), Free: space.Free,
+		InPlace: true, cause: err,
+	}
 }

@@ -187,8 +187,10 @@ func (w *walker) ours(p Part) (Part, error) {
 func (w *walker) headless(p Part) (Part, error) {
 	gap := min(4, w.before())
 	p.Kind, p.Problem = KindSegment, "segment has lost its beginning"
-	p.Segment = &Installed{Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap,
-		torn: true}
+	p.Segment = &Installed{
+		Offset: p.Offset, Length: p.Size, Padding: gap, Base: p.Offset - gap,
+		torn: true,
+	}
 	if in := w.footerAt(p.Offset + p.Size); in != nil {
 		w.adopt(&p, in)
 	}

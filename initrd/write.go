@@ -57,8 +57,10 @@ func (j *job) fallBack(d *decision, why *NoSpaceError, space atomicfile.Space) e
 		return why
 	}
 	if need := d.needInPlace(space); need > space.Free {
-		return &NoSpaceError{Image: j.image, Need: need, Free: space.Free, InPlace: true,
-			cause: why.cause}
+		return &NoSpaceError{
+			Image: j.image, Need: need, Free: space.Free, InPlace: true,
+			cause: why.cause,
+		}
 	}
 	if err := j.compareVouched(d); err != nil {
 		return err
@@ -88,8 +90,10 @@ func (j *job) execute(d *decision) error {
 	if fault := errors.Join(synced, spaceErr); fault != nil {
 		return errors.Join(err, fault)
 	}
-	if err := j.fallBack(d, &NoSpaceError{Image: j.image, Need: space.Round(d.Size),
-		Free: space.Free, cause: err}, space); err != nil {
+	if err := j.fallBack(d, &NoSpaceError{
+		Image: j.image, Need: space.Round(d.Size),
+		Free: space.Free, cause: err,
+	}, space); err != nil {
 		return err
 	}
 	return j.overwrite(d)

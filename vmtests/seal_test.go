@@ -35,14 +35,20 @@ func sealingStageOne(t *testing.T, version string, k vm.Kernel) *vm.Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := vm.Sysroot(filepath.Join(cache, map[string]string{"257": "systemd-trixie", "262": "systemd-sid"}[version]))
+	s := vm.Sysroot(filepath.Join(cache, map[string]string{
+		"257": "systemd-trixie",
+		"262": "systemd-sid",
+	}[version]))
 	if _, err := os.Stat(string(s)); err != nil {
 		unavailable(t, "%v (scripts/setup unpacks it)", err)
 	}
 	tree := stageOneFrom(t, s, k)
-	s.Add(tree, "/lib/systemd/systemd-executor", "/lib/systemd/system/tpm2.target", "/bin/systemd-creds",
-		"/lib/x86_64-linux-gnu/libtss2-*.so*", "/lib/x86_64-linux-gnu/libcrypto*.so*", "/lib/x86_64-linux-gnu/libcryptsetup.so*",
-		"/lib/x86_64-linux-gnu/libmount.so*", "/lib/x86_64-linux-gnu/libblkid.so*", "/lib/x86_64-linux-gnu/libkmod.so*", "/lib/udev/rules.d/60-tpm*.rules")
+	s.Add(tree, "/lib/systemd/systemd-executor", "/lib/systemd/system/tpm2.target",
+		"/bin/systemd-creds",
+		"/lib/x86_64-linux-gnu/libtss2-*.so*", "/lib/x86_64-linux-gnu/libcrypto*.so*",
+		"/lib/x86_64-linux-gnu/libcryptsetup.so*",
+		"/lib/x86_64-linux-gnu/libmount.so*", "/lib/x86_64-linux-gnu/libblkid.so*",
+		"/lib/x86_64-linux-gnu/libkmod.so*", "/lib/udev/rules.d/60-tpm*.rules")
 	unit(tree, "sops-initrd-unseal.service", unsealUnit)
 	return tree
 }
@@ -52,7 +58,9 @@ func guestTPM(t *testing.T, s *swtpm.TPM) []string {
 	t.Helper()
 	s.Stop(t)
 	socket := filepath.Join(t.TempDir(), "tpm")
-	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, "--ctrl", "type=unixio,path="+socket, "--terminate") //nolint:gosec // a test's own
+	//nolint:gosec // a test's own
+	cmd := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, "--ctrl",
+		"type=unixio,path="+socket, "--terminate")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +71,10 @@ func guestTPM(t *testing.T, s *swtpm.TPM) []string {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return []string{"-chardev", "socket,id=tpm,path=" + socket, "-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0"}
+	return []string{
+		"-chardev", "socket,id=tpm,path=" + socket, "-tpmdev",
+		"emulator,id=tpm0,chardev=tpm", "-device", "tpm-tis,tpmdev=tpm0",
+	}
 }
 
 func TestSeal_LUKS(t *testing.T) {
@@ -87,19 +98,24 @@ func TestSeal_LUKS(t *testing.T) {
 	for version, format := range map[string]seal.Format{"257": seal.TPM2, "262": seal.TPM2SRK} {
 		t.Run(version, func(t *testing.T) {
 			stageOne := sealingStageOne(t, version, k)
-			stageOne.File("/etc/crypttab", 0o600, []byte("root /dev/vda /etc/luks.key luks,x-initrd.attach\n"))
+			stageOne.File("/etc/crypttab", 0o600,
+				[]byte("root /dev/vda /etc/luks.key luks,x-initrd.attach\n"))
 			base := compress(t, "zstd", archive(t, stageOne))
 			s := swtpm.New(t)
 			tpm, err := seal.Dial(t.Context(), s.Device())
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, err := seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format}, seal.Tmpfiles([]seal.File{{Path: "/etc/luks.key", Mode: 0o400, Data: key}}))
+			text, err := seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format},
+				seal.Tmpfiles([]seal.File{{Path: "/etc/luks.key", Mode: 0o400, Data: key}}))
 			if err != nil {
 				t.Fatal(err)
 			}
 			_ = tpm.Close()
-			segment, err := initrd.NewSegment([]initrd.Entry{{Path: "/.extra/credentials/sops-initrd.cred", Mode: 0o400, Data: text}}, initrd.Digest{}, initrd.Profile{})
+			segment, err := initrd.NewSegment([]initrd.Entry{{
+				Path: "/.extra/credentials/sops-initrd.cred",
+				Mode: 0o400, Data: text,
+			}}, initrd.Digest{}, initrd.Profile{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,10 +125,12 @@ func TestSeal_LUKS(t *testing.T) {
 			}
 			m := vm.Machine{
 				Kernel: k, Memory: 768, Initrd: image, Args: append(vm.Virtio(disk), guestTPM(t, s)...),
-				Append: "root=/dev/mapper/root rootfstype=ext4 rw fsck.mode=skip systemd.show_status=1 systemd.log_target=console systemd.log_level=notice",
+				Append: "root=/dev/mapper/root rootfstype=ext4 rw fsck.mode=skip systemd.show_status=1 " +
+					"systemd.log_target=console systemd.log_level=notice",
 			}
 			rep := boot(t, m)
-			expect(t, rep, map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
+			expect(t, rep,
+				map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
 			if t.Failed() {
 				t.Log(rep.Console)
 			}

@@ -98,8 +98,10 @@ func (h host) manifest(name, sopsFile string, secrets []string, entries ...map[s
 func (h host) run(status int, args ...string) (stdout, stderr string) {
 	h.Helper()
 	var out, errs bytes.Buffer
-	got := run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
-		Getenv: func(string) string { return "" }})
+	got := run(cli.Env{
+		Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+		Getenv: func(string) string { return "" },
+	})
 	if got != status {
 		h.Fatalf("sops-initrd %q: exit status %d, want %d\n%s%s", args, got, status, out.Bytes(),
 			errs.Bytes())
@@ -109,8 +111,10 @@ func (h host) run(status int, args ...string) (stdout, stderr string) {
 
 func (h host) append(manifest, image string, more ...string) {
 	h.Helper()
-	h.run(cli.Done, append([]string{"append", "--manifest", manifest, "--state", h.path("state"),
-		image}, more...)...)
+	h.run(cli.Done, append([]string{
+		"append", "--manifest", manifest, "--state", h.path("state"),
+		image,
+	}, more...)...)
 }
 
 // segments counts the segments of ours in an image.
@@ -210,8 +214,10 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 	if err := os.Symlink("file", h.path("host/link")); err != nil {
 		t.Fatal(err)
 	}
-	h.append(h.manifest("m.json", s, []string{"luks", "empty"}, map[string]any{"path": "/host",
-		"source": h.path("host")}), h.path("image"))
+	h.append(h.manifest("m.json", s, []string{"luks", "empty"}, map[string]any{
+		"path":   "/host",
+		"source": h.path("host"),
+	}), h.path("image"))
 	f, err := os.Open(h.path("image"))
 	if err != nil {
 		t.Fatal(err)
@@ -265,14 +271,21 @@ func TestAppend_everyReaderAgrees(t *testing.T) {
 		list []string
 		cat  func(file string) []string
 	}{
-		{"cpio", []string{"cpio", "-it", "--quiet", "-F", cut},
+		{
+			"cpio",
+			[]string{"cpio", "-it", "--quiet", "-F", cut},
 			func(f string) []string {
-				return []string{"cpio", "-i", "--to-stdout", "--quiet", "-F", cut,
-					f}
-			}},
+				return []string{
+					"cpio", "-i", "--to-stdout", "--quiet", "-F", cut,
+					f,
+				}
+			},
+		},
 		{"bsdtar", []string{"bsdtar", "-tf", cut}, func(f string) []string {
-			return []string{"bsdtar",
-				"-xOf", cut, f}
+			return []string{
+				"bsdtar",
+				"-xOf", cut, f,
+			}
 		}},
 		{"lsinitramfs", []string{"lsinitramfs", h.write("with-main", string(segment)+string(main))}, nil},
 	} {
@@ -335,8 +348,10 @@ func TestAppend_warnsOfAnOpenImage(t *testing.T) {
 		t.Skipf("the directory for temporary files is closed to others (%v)", err)
 	}
 	h.write("host", "value")
-	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{"path": "/host",
-		"source": h.path("host")})
+	manifest := h.manifest("m.json", h.path("none"), nil, map[string]any{
+		"path":   "/host",
+		"source": h.path("host"),
+	})
 	_, stderr := h.run(cli.Done, "append", "--manifest", manifest, "--state", h.path("state"), image)
 	if want := "warning: image " + image + ": other users of this host can read its " +
 		"secrets\nsops-initrd: hint: chmod go= " + image; !strings.Contains(stderr, want) {
@@ -364,12 +379,18 @@ func TestNothingIsLeaked(t *testing.T) {
 	h.write("hostdir/with space", marker+"5")
 	h.write("not-a-manifest.json", `{"version": "`+"x"+`", "secrets": `)
 	foreign := h.write("foreign.txt", otherIdentity+"\n")
-	good := h.manifest("good.json", s, []string{"plain"}, map[string]any{"path": "/host",
-		"source": h.path("hostdir/fine")})
-	loose := h.manifest("loose.json", s, []string{"plain"}, map[string]any{"path": "/key",
-		"secret": "plain", "mode": "0444"})
-	spaces := h.manifest("spaces.json", s, []string{"plain"}, map[string]any{"path": "/host",
-		"source": h.path("hostdir")})
+	good := h.manifest("good.json", s, []string{"plain"}, map[string]any{
+		"path":   "/host",
+		"source": h.path("hostdir/fine"),
+	})
+	loose := h.manifest("loose.json", s, []string{"plain"}, map[string]any{
+		"path":   "/key",
+		"secret": "plain", "mode": "0444",
+	})
+	spaces := h.manifest("spaces.json", s, []string{"plain"}, map[string]any{
+		"path":   "/host",
+		"source": h.path("hostdir"),
+	})
 	twice := h.manifest("twice.json", s, []string{"plain"},
 		map[string]any{"path": "/etc/plain/below", "secret": "plain"})
 	missing := h.manifest("missing.json", s, []string{"plain", "none"})
@@ -388,15 +409,19 @@ func TestNothingIsLeaked(t *testing.T) {
 	var outputs strings.Builder
 	do := func(args ...string) {
 		var out bytes.Buffer
-		run(cli.Env{Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
-			Getenv: func(string) string { return "" }})
+		run(cli.Env{
+			Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out,
+			Getenv: func(string) string { return "" },
+		})
 		fmt.Fprintf(&outputs, "%q\n%s", args, out.Bytes())
 	}
 	image, state := h.path("boot/image"), h.path("state")
 	h.write("boot/torn", "")
 	for range 2 { // the second time there is something in the image
-		for _, m := range []string{good, loose, spaces, twice, missing, badKey, lost, tampered,
-			h.path("not-a-manifest.json"), h.path("s.json"), h.path("key.txt")} {
+		for _, m := range []string{
+			good, loose, spaces, twice, missing, badKey, lost, tampered,
+			h.path("not-a-manifest.json"), h.path("s.json"), h.path("key.txt"),
+		} {
 			do("check", m)
 			do("check", "--json", m)
 			for _, i := range []string{image, h.path("boot/torn"), h.path("boot")} {

@@ -29,8 +29,10 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, m := range []struct{ source, target, kind string }{{"/usr", "usr", ""}, {"/dev", "dev",
-		""}, {"proc", "proc", "proc"}, {"tmpfs", "boot", "tmpfs"}} {
+	for _, m := range []struct{ source, target, kind string }{{"/usr", "usr", ""}, {
+		"/dev", "dev",
+		"",
+	}, {"proc", "proc", "proc"}, {"tmpfs", "boot", "tmpfs"}} {
 		flags := uintptr(0)
 		if m.kind == "" {
 			flags = unix.MS_BIND
@@ -78,8 +80,10 @@ func TestFreshInstall_inAChroot(t *testing.T) {
 	}
 	install := func(status int, more ...string) string {
 		t.Helper()
-		args := append([]string{"append", "--manifest", "/store/manifest.json", "--base",
-			"/store/initrd"}, more...)
+		args := append([]string{
+			"append", "--manifest", "/store/manifest.json", "--base",
+			"/store/initrd",
+		}, more...)
 		return inside(status, append(args, "/boot/image")...)
 	}
 	h.freshLoader(inside)

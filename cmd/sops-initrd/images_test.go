@@ -47,8 +47,10 @@ func compressedArchive(filler int) ([]byte, error) {
 		{"linked", cpio.TypeSymlink | 0o777, []byte("dir")},
 		{"init", cpio.TypeReg | 0o755, noise(filler)},
 	} {
-		if err := w.WriteHeader(&cpio.Header{Name: f.name, Mode: f.mode, Links: 1,
-			Size: int64(len(f.body))}); err != nil {
+		if err := w.WriteHeader(&cpio.Header{
+			Name: f.name, Mode: f.mode, Links: 1,
+			Size: int64(len(f.body)),
+		}); err != nil {
 			return nil, err
 		}
 		if _, err := w.Write(f.body); err != nil {

@@ -40,8 +40,10 @@ func (m moments) sh(args ...string) {
 // installer is install-loader for these generations, the last of which is the default.
 func (m moments) installer(generations ...string) []string {
 	fallback := filepath.Join("store", generations[len(generations)-1])
-	args := append([]string{program, "install-loader", "--loader", m.loader, "--boot",
-		m.path("boot"), "--efivars", m.path("efivars"), "--state", m.path("state"), "--", "sh"}, m.script...)
+	args := append([]string{
+		program, "install-loader", "--loader", m.loader, "--boot",
+		m.path("boot"), "--efivars", m.path("efivars"), "--state", m.path("state"), "--", "sh",
+	}, m.script...)
 	return append(append(args, generations...), fallback)
 }
 
@@ -71,8 +73,10 @@ func (m moments) signature() string {
 func (m moments) states(command []string) []string {
 	m.Helper()
 	const calls = "rename,renameat,renameat2,unlink,unlinkat"
-	args := append([]string{"-f", "-qq", "-o", m.path("trace"), "-e", "trace=" + calls, "-e",
-		"inject=" + calls + ":delay_exit=60000"}, command...)
+	args := append([]string{
+		"-f", "-qq", "-o", m.path("trace"), "-e", "trace=" + calls, "-e",
+		"inject=" + calls + ":delay_exit=60000",
+	}, command...)
 	cmd := exec.Command("strace", args...)
 	cmd.Env, cmd.Dir = m.environment(), m.dir
 	var out bytes.Buffer

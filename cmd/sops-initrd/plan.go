@@ -72,8 +72,10 @@ boot entries load.`,
 					return err
 				}
 				if asJSON {
-					report.Images = append(report.Images, planned{image, out.Result, out.Salvaged, out.Skipped,
-						out.Entries})
+					report.Images = append(report.Images, planned{
+						image, out.Result, out.Salvaged, out.Skipped,
+						out.Entries,
+					})
 					return nil
 				}
 				return errors.Join(printLine(e.Stdout, sentence(image, out, true)), printEntries(e.Stdout,
@@ -98,21 +100,21 @@ boot entries load.`,
 // sentence says what happened to an image, or would happen.
 func sentence(image string, o *initrdsecrets.Report, would bool) string {
 	secrets := count(len(o.Entries), "secret", "secrets")
-	verbs := map[initrd.Action][2]string{
-		initrd.Created:  {"add", "added"},
-		initrd.Appended: {"add", "added"},
-		initrd.Replaced: {"update", "updated"},
-		initrd.Repaired: {"repair", "repaired"},
-		initrd.Removed:  {"remove", "removed"},
-	}
-	verb, known := verbs[o.Action]
+	verb := map[initrd.Action][2]string{
+		initrd.Unchanged: {},
+		initrd.Created:   {"add", "added"},
+		initrd.Appended:  {"add", "added"},
+		initrd.Replaced:  {"update", "updated"},
+		initrd.Repaired:  {"repair", "repaired"},
+		initrd.Removed:   {"remove", "removed"},
+	}[o.Action]
 	size := o.Length
 	if o.Action == initrd.Removed {
 		secrets, size = "secrets", o.Cut
 	}
 	text := fmt.Sprintf("%s: %s %s (%s)", image, secrets, verb[1], bytesText(size))
 	switch {
-	case !known:
+	case o.Action == initrd.Unchanged:
 		return image + ": unchanged"
 	case would:
 		text = fmt.Sprintf("%s: would %s %s (%s)", image, verb[0], secrets, bytesText(size))

@@ -118,8 +118,10 @@ func TestManualPages(t *testing.T) {
 	run := func(args ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		e := cli.Env{Args: args, Stdout: &stdout, Stderr: &stderr,
-			Getenv: func(string) string { return "" }}
+		e := cli.Env{
+			Args: args, Stdout: &stdout, Stderr: &stderr,
+			Getenv: func(string) string { return "" },
+		}
 		if status := run(e); status != 0 {
 			t.Fatalf("%q: exit status %d: %s", args, status, &stderr)
 		}

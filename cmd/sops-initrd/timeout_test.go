@@ -27,11 +27,15 @@ func TestAppend_waitsAsLongAsTheManifestSays(t *testing.T) {
 	}
 	t.Setenv("PATH", h.path("bin")+":"+os.Getenv("PATH"))
 	h.write("m.json", strings.Replace(string(h.read("m.json")), "{", `{"keyTimeout": 1,`, 1))
-	for want, args := range map[string][]string{"no answer in 1s": nil,
-		"no answer in 500ms": {"--timeout", "500ms"}} {
+	for want, args := range map[string][]string{
+		"no answer in 1s":    nil,
+		"no answer in 500ms": {"--timeout", "500ms"},
+	} {
 		begin := time.Now()
-		_, stderr := h.run(cli.Failed, append([]string{"append", "--manifest", h.path("m.json"),
-			"--state", h.path("state"), h.path("image")}, args...)...)
+		_, stderr := h.run(cli.Failed, append([]string{
+			"append", "--manifest", h.path("m.json"),
+			"--state", h.path("state"), h.path("image"),
+		}, args...)...)
 		if took := time.Since(begin); took > 20*time.Second || !strings.Contains(stderr, want) {
 			t.Errorf("%q: ended after %s:\n%s", args, took, stderr)
 		}

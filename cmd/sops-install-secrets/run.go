@@ -93,7 +93,8 @@ func run(env cli.Env) int {
 		return cli.Report(env, install.Program, err)
 	}
 	cli.Protect()
-	// What is made gets its mode explicitly. A stricter umask would lock an ordinary user out of it before.
+	// What is made gets its mode explicitly. A stricter umask would lock an ordinary user out of it
+	// before.
 	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

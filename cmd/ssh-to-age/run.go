@@ -96,8 +96,8 @@ func recipientOfPrivate(input, passphrase []byte) (string, error) {
 	return recipient + "\n", nil
 }
 
-// recipients converts a list of public keys. One damaged line spoils the list: whoever pipes it into a file must not get a part
-// of it.
+// recipients converts a list of public keys. One damaged line spoils the list: whoever pipes it
+// into a file must not get a part of it.
 func recipients(e cli.Env, input string) (string, error) {
 	var result strings.Builder
 	var faults []error

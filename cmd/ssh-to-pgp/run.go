@@ -143,8 +143,8 @@ func fromPrivate(o *options, input, passphrase []byte) (*converted, error) {
 	return c, nil
 }
 
-// fromPublic converts a list of public keys. One damaged line spoils the list: whoever pipes it into a file must not get a
-// part of it.
+// fromPublic converts a list of public keys. One damaged line spoils the list: whoever pipes it
+// into a file must not get a part of it.
 func fromPublic(e cli.Env, o *options, input string) (*converted, error) {
 	c := &converted{unsigned: true}
 	var faults []error

@@ -1,4 +1,5 @@
-// Package examples tests the script of the documentation that somebody's only copy of their secrets goes through.
+// Package examples tests the script of the documentation that somebody's only copy of their secrets
+// goes through.
 package examples
 
 import (
@@ -12,7 +13,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// TestPassToSops runs the script with the real gpg. A stand-in for sops writes down what it is given.
+// TestPassToSops runs the script with the real gpg. A stand-in for sops writes down what it is
+// given.
 func TestPassToSops(t *testing.T) {
 	t.Parallel()
 	scripttest.Need(t, "bash", "gpg", "find", "sort", "sed", "realpath")

@@ -90,8 +90,8 @@ func entry(t *testing.T, dir string) string {
 	return string(data)
 }
 
-// After a signal the installer and its children end first, and nothing is written any more. The next run
-// completes it.
+// After a signal the installer and its children end first, and nothing is written any more. The
+// next run completes it.
 func TestInstall_signal(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, installer, appender string }{
@@ -159,7 +159,8 @@ func TestStart_stubborn(t *testing.T) {
 	}
 }
 
-// What installers and appenders put into TMPDIR is in memory, nobody else's to read, and gone in the end.
+// What installers and appenders put into TMPDIR is in memory, nobody else's to read, and gone in
+// the end.
 func TestInstall_temporaryFiles(t *testing.T) {
 	t.Parallel()
 	dir, o := machine(t, `cp "$1" "$TMPDIR/plaintext"; echo secret >> "$1"`)
@@ -179,7 +180,8 @@ func TestInstall_temporaryFiles(t *testing.T) {
 	}
 }
 
-// Directories of runs that were killed are removed; those of runs that live, and files of that name, are not.
+// Directories of runs that were killed are removed; those of runs that live, and files of that
+// name, are not.
 func TestRemoveStaleTemps(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()

@@ -31,8 +31,8 @@ func strange(t *testing.T) *Dir {
 	return openDir(t, d)
 }
 
-// Reading follows links inside the directory and never leaves it; what is written to is reached without
-// any link. Nothing waits for a FIFO.
+// Reading follows links inside the directory and never leaves it; what is written to is reached
+// without any link. Nothing waits for a FIFO.
 func TestDir_staysBelow(t *testing.T) {
 	t.Parallel()
 	d := strange(t)

@@ -221,7 +221,7 @@ func (s *EntryStatus) compare(
 		return Unknown, nil
 	case initrdsecrets.Damaged:
 		return Damaged, nil
-	case initrdsecrets.Missing:
+	case initrdsecrets.Missing, initrdsecrets.OtherBase: // the base is compared by --deep
 	}
 	return NoSecrets, nil
 }

@@ -77,14 +77,22 @@ func TestFindHost(t *testing.T) {
 		{"fingerprint", strings.ToLower(rsaPGP), "--pgp", rsaPGP, ""},
 		{"damaged recipient", edAge[:20], "", "", "is not an age recipient"},
 		{"damaged line", "ssh-ed25519 AAAA", "", "", "not an SSH public key"},
-		{"damaged line of a file", write("damaged", "\nssh-ed25519 AAAA"), "", "",
-			"line 2: not an SSH public key"},
-		{"other types only", write("ecdsa", testkeys.Public(t, testkeys.SSHECDSA)), "", "",
-			"no ed25519 and no RSA key"},
-		{"private key", write("private", string(testkeys.Data(t, testkeys.SSHEd25519))), "", "",
-			"this is a private key"},
-		{"text of a private key", string(testkeys.Data(t, testkeys.SSHEd25519)), "", "",
-			"host key: this is a private key, where the public one is wanted"},
+		{
+			"damaged line of a file", write("damaged", "\nssh-ed25519 AAAA"), "", "",
+			"line 2: not an SSH public key",
+		},
+		{
+			"other types only", write("ecdsa", testkeys.Public(t, testkeys.SSHECDSA)), "", "",
+			"no ed25519 and no RSA key",
+		},
+		{
+			"private key", write("private", string(testkeys.Data(t, testkeys.SSHEd25519))), "", "",
+			"this is a private key",
+		},
+		{
+			"text of a private key", string(testkeys.Data(t, testkeys.SSHEd25519)), "", "",
+			"host key: this is a private key, where the public one is wanted",
+		},
 		{"no file", filepath.Join(dir, "none"), "", "", "no such file"},
 	} {
 		got, err := findHost(c.key)
@@ -127,14 +135,18 @@ func TestWithHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := encryption{Request: Request{File: "f.yaml"}, host: key}
-	got, err := e.withHost([]sopsfile.Recipient{{Type: "pgp", ID: "AA"}, {Type: "age",
-		ID: "age1admin"}, {Type: "pgp", ID: "BB"}})
+	got, err := e.withHost([]sopsfile.Recipient{{Type: "pgp", ID: "AA"}, {
+		Type: "age",
+		ID:   "age1admin",
+	}, {Type: "pgp", ID: "BB"}})
 	if diff := cmp.Diff([]string{"--age", host + ",age1admin", "--pgp", "AA,BB"}, got); diff != "" ||
 		err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	for name, r := range map[string]sopsfile.Recipient{"kms": {Type: "kms", ID: "arn"},
-		"second group": {Type: "age", ID: "age1x", Group: 1}} {
+	for name, r := range map[string]sopsfile.Recipient{
+		"kms":          {Type: "kms", ID: "arn"},
+		"second group": {Type: "age", ID: "age1x", Group: 1},
+	} {
 		if flags, err := e.withHost([]sopsfile.Recipient{r}); err == nil {
 			t.Errorf("%s: %q, want an error", name, flags)
 		}

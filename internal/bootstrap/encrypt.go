@@ -25,7 +25,8 @@ type encryption struct {
 
 // run encrypts the secrets for the recipients that .sops.yaml names for the file, and for the host.
 func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte,
-	[]sopsfile.Recipient, error) {
+	[]sopsfile.Recipient, error,
+) {
 	data, recipients, err := e.encrypt(ctx, secrets)
 	if err != nil {
 		return nil, nil, err
@@ -53,7 +54,8 @@ func (e *encryption) run(ctx context.Context, secrets map[string]string) ([]byte
 // encrypt runs sops. What comes back is a sops file, and no secret stands in it as it is: a
 // rule that encrypts some keys only (encrypted_regex and the like) would put it there.
 func (e *encryption) encrypt(ctx context.Context, secrets map[string]string,
-	flags ...string) ([]byte, []sopsfile.Recipient, error) {
+	flags ...string,
+) ([]byte, []sopsfile.Recipient, error) {
 	input, err := plaintext(secrets)
 	if err != nil {
 		return nil, nil, err

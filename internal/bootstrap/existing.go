@@ -26,7 +26,8 @@ const maxFileBytes = 64 << 20
 // into puts the secrets into the sops file that is there, and changes nothing else of it. sops does
 // that on an encrypted copy beside the file, which takes its place as the last step.
 func (e *encryption) into(ctx context.Context, info fs.FileInfo,
-	secrets map[string]string) ([]sopsfile.Recipient, error) {
+	secrets map[string]string,
+) ([]sopsfile.Recipient, error) {
 	old, err := inputfile.Read(e.File, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.File, err)
@@ -78,7 +79,8 @@ func (e *encryption) examine(data []byte, secrets map[string]string) ([]sopsfile
 
 // set has sops put the secrets into a copy of a file.
 func (e *encryption) set(ctx context.Context, data []byte,
-	secrets map[string]string) (changed []byte, err error) {
+	secrets map[string]string,
+) (changed []byte, err error) {
 	temp, err := os.CreateTemp(filepath.Dir(e.File), ".sops-initrd-*.tmp")
 	if err != nil {
 		return nil, err

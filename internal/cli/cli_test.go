@@ -21,23 +21,35 @@ func TestReport(t *testing.T) {
 		{"usage", Usage(errors.New("no manifest")), "p: error: no manifest\n", Misuse},
 		{"silent", ErrFailed, "", Failed},
 		{"hint", WithHint(errors.New("a"), "b"), "p: error: a\np: hint: b\n", Failed},
-		{"hint below a wrap", fmt.Errorf("x: %w", WithHint(errors.New("a"), "b")),
-			"p: error: x: a\np: hint: b\n", Failed},
-		{"join", errors.Join(errors.New("a"), errors.Join(errors.New("b"), errors.New("c"))),
-			"p: error: a\np: error: b\np: error: c\n", Failed},
-		{"wrapped join stays one", fmt.Errorf("x: %w", errors.Join(errors.New("a"), errors.New("b"))),
-			"p: error: x: a\n  b\n", Failed},
+		{
+			"hint below a wrap", fmt.Errorf("x: %w", WithHint(errors.New("a"), "b")),
+			"p: error: x: a\np: hint: b\n", Failed,
+		},
+		{
+			"join", errors.Join(errors.New("a"), errors.Join(errors.New("b"), errors.New("c"))),
+			"p: error: a\np: error: b\np: error: c\n", Failed,
+		},
+		{
+			"wrapped join stays one", fmt.Errorf("x: %w", errors.Join(errors.New("a"), errors.New("b"))),
+			"p: error: x: a\n  b\n", Failed,
+		},
 		{
 			"hints once, after the errors",
 			errors.Join(WithHint(errors.New("a"), shared), WithHint(errors.New("b"), shared)),
 			"p: error: a\np: error: b\np: hint: " + shared + "\n", Failed,
 		},
-		{"hint on a join", WithHint(errors.Join(errors.New("a"), errors.New("b")), "h"),
-			"p: error: a\np: error: b\np: hint: h\n", Failed},
-		{"control characters", errors.New("a\x1b[31m\nb\r\t\x7f\u009b\u202e\xff ü…"),
-			"p: error: a\\x1b[31m\n  b\\r\\t\\x7f\\u009b\\u202e\\xff ü…\n", Failed},
-		{"usage of a join", Usage(errors.Join(errors.New("a"), errors.New("b"))),
-			"p: error: a\np: error: b\n", Misuse},
+		{
+			"hint on a join", WithHint(errors.Join(errors.New("a"), errors.New("b")), "h"),
+			"p: error: a\np: error: b\np: hint: h\n", Failed,
+		},
+		{
+			"control characters", errors.New("a\x1b[31m\nb\r\t\x7f\u009b\u202e\xff ü…"),
+			"p: error: a\\x1b[31m\n  b\\r\\t\\x7f\\u009b\\u202e\\xff ü…\n", Failed,
+		},
+		{
+			"usage of a join", Usage(errors.Join(errors.New("a"), errors.New("b"))),
+			"p: error: a\np: error: b\n", Misuse,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

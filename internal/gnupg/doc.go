@@ -1,3 +1,3 @@
-// Package gnupg makes OpenPGP key pairs for machines with the gpg program: in a home directory of their own that appears
-// complete or not at all.
+// Package gnupg makes OpenPGP key pairs for machines with the gpg program: in a home directory of
+// their own that appears complete or not at all.
 package gnupg

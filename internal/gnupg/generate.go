@@ -17,8 +17,9 @@ const (
 	Curve25519 KeyType = "Curve25519" // an Ed25519 key with a Curve25519 subkey that decrypts
 )
 
-// parameters are the lines that describe each key type in gpg's unattended key generation, see "Unattended key generation" in
-// the GnuPG manual. 3072 bits are gpg's own default for RSA since version 2.2.22.
+// parameters are the lines that describe each key type in gpg's unattended key generation, see
+// "Unattended key generation" in the GnuPG manual. 3072 bits are gpg's own default for RSA since
+// version 2.2.22.
 func (t KeyType) parameters() (string, error) {
 	switch t {
 	case RSA:
@@ -46,7 +47,8 @@ type Key struct {
 // hostnamePattern keeps line breaks and gpg's own syntax out of the parameters.
 var hostnamePattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?$`)
 
-// Check says what is wrong with the request itself, before anything is done. It looks at neither files nor programs.
+// Check says what is wrong with the request itself, before anything is done. It looks at neither
+// files nor programs.
 func (r Request) Check() error {
 	_, err := r.script()
 	return err
@@ -70,9 +72,10 @@ func (r Request) script() (string, error) {
 		"Name-Real: " + r.Hostname + "\nName-Email: root@" + r.Hostname + "\nExpire-Date: 0\n%commit\n", nil
 }
 
-// Generate makes a key pair without passphrase in a new gpg home directory. The directory, mode 0700, appears under its name
-// only when it is complete and on the disk; an existing file or directory of that name is an error and stays as it is. After a
-// failure nothing that Generate made is left, no gpg-agent either. An end of ctx stops gpg.
+// Generate makes a key pair without passphrase in a new gpg home directory. The directory, mode
+// 0700, appears under its name only when it is complete and on the disk; an existing file or
+// directory of that name is an error and stays as it is. After a failure nothing that Generate made
+// is left, no gpg-agent either. An end of ctx stops gpg.
 func Generate(ctx context.Context, req Request) (key *Key, err error) {
 	script, err := req.script()
 	if err != nil {
@@ -104,8 +107,9 @@ func Generate(ctx context.Context, req Request) (key *Key, err error) {
 	return &Key{fingerprint, public}, nil
 }
 
-// fingerprint reads the fingerprint of the only primary key in the home. The record format is described in doc/DETAILS of the
-// GnuPG sources: the fingerprint is field 10 of the fpr record that follows the pub record; those of subkeys come later.
+// fingerprint reads the fingerprint of the only primary key in the home. The record format is
+// described in doc/DETAILS of the GnuPG sources: the fingerprint is field 10 of the fpr record that
+// follows the pub record; those of subkeys come later.
 func (h *home) fingerprint(ctx context.Context) (string, error) {
 	out, err := h.gpg(ctx, "", "--with-colons", "--fingerprint", "--list-keys")
 	if err != nil {

@@ -16,14 +16,15 @@ import (
 )
 
 const (
-	// maxSocketDirBytes keeps "/S.gpg-agent.browser" behind it within the 107 bytes of a Unix socket's path, see unix(7).
+	// maxSocketDirBytes keeps "/S.gpg-agent.browser" behind it within the 107 bytes of a Unix socket's
+	// path, see unix(7).
 	maxSocketDirBytes = 80
 	// stopTimeout is how long the agent may take to end.
 	stopTimeout = 10 * time.Second
 )
 
-// home is a gpg home directory in the making: a hidden directory beside its final place, so that no private key ever lies on
-// another file system and the last step is one rename.
+// home is a gpg home directory in the making: a hidden directory beside its final place, so that no
+// private key ever lies on another file system and the last step is one rename.
 type home struct {
 	final   string   // where it will be
 	dir     string   // where it is; empty once published
@@ -112,8 +113,8 @@ func (h *home) gpg(ctx context.Context, stdin string, args ...string) ([]byte, e
 	return nil, fmt.Errorf("gpg %s: %w", args[0], err)
 }
 
-// publish gives the home its final name. Before that the agent is stopped, as the agent keeps its sockets in the home, and
-// all files are brought to the disk.
+// publish gives the home its final name. Before that the agent is stopped, as the agent keeps its
+// sockets in the home, and all files are brought to the disk.
 func (h *home) publish() error {
 	if err := h.stopAgent(); err != nil {
 		return err
@@ -121,7 +122,8 @@ func (h *home) publish() error {
 	if err := syncTree(h.dir); err != nil {
 		return err
 	}
-	// Mkdir is the exclusive step; rename(2) replaces an empty directory in one piece. os.Rename refuses to.
+	// Mkdir is the exclusive step; rename(2) replaces an empty directory in one piece. os.Rename
+	// refuses to.
 	if err := os.Mkdir(h.final, 0o700); err != nil {
 		return err
 	}
@@ -138,8 +140,8 @@ func (h *home) stopAgent() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	for _, action := range [][]string{{"--kill", "all"}, {"--remove-socketdir"}} {
-		// No agent and no directory for sockets are the usual reasons for these to fail, and are what is wanted. A gpgconf
-		// that cannot be run at all leaves the sockets, which are looked for below.
+		// No agent and no directory for sockets are the usual reasons for these to fail, and are what is
+		// wanted. A gpgconf that cannot be run at all leaves the sockets, which are looked for below.
 		_ = h.command(ctx, "gpgconf", action...).Run()
 	}
 	socket := filepath.Join(h.dir, "S.gpg-agent")

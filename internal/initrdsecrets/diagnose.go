@@ -23,7 +23,8 @@ func hostKeys() manifest.KeySources {
 // sops file with the keys of a manifest, or without one with the keys that a host has by
 // default.
 func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*resolve.Diagnosis,
-	error) {
+	error,
+) {
 	req := resolve.Request{Keys: hostKeys(), UserMode: manifestPath == "" && os.Geteuid() != 0}
 	if manifestPath != "" {
 		// those of activation have the same sources of keys and secrets
@@ -41,8 +42,10 @@ func Diagnose(ctx context.Context, manifestPath, sopsFile string, o Options) (*r
 		if err := wrongKind(sopsFile, sopsFileKind); err != nil {
 			return nil, err
 		}
-		req.Secrets = []manifest.Source{{Name: filepath.Base(abs), SopsFile: abs,
-			Format: manifest.FormatOf(abs)}}
+		req.Secrets = []manifest.Source{{
+			Name: filepath.Base(abs), SopsFile: abs,
+			Format: manifest.FormatOf(abs),
+		}}
 	}
 	req.Getenv, req.Timeout = o.Getenv, o.Timeout
 	return resolve.Run(ctx, req).Diagnosis(), nil

@@ -49,8 +49,10 @@ type Options struct {
 }
 
 func (o Options) image(image string) initrd.Options {
-	return initrd.Options{Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace,
-		Name: o.KnownAs(image)}
+	return initrd.Options{
+		Base: o.Base, Enclose: o.Enclose, AllowInPlace: o.AllowInPlace,
+		Name: o.KnownAs(image),
+	}
 }
 
 // job is a manifest of which the files on this host have been read: all but the sops files.
@@ -106,13 +108,16 @@ func everything(m *manifest.Initrd) resolve.Request {
 
 // stageOne is what stage 1 of NixOS expects of entries.
 func stageOne() initrd.Profile {
-	return initrd.Profile{CopyDir: manifest.DefaultPrefix, CannotCopy: manifest.CannotCopy,
-		NeedBase: true}
+	return initrd.Profile{
+		CopyDir: manifest.DefaultPrefix, CannotCopy: manifest.CannotCopy,
+		NeedBase: true,
+	}
 }
 
 // segment makes the segment of all entries, in memory.
 func (j *job) segment(ctx context.Context, values *resolve.Result,
-	inputs initrd.Digest) (*initrd.Segment, error) {
+	inputs initrd.Digest,
+) (*initrd.Segment, error) {
 	var entries []initrd.Entry
 	origin := make(map[int]manifest.Entry) // of entries that are values, by index
 	for i, e := range j.manifest.Entries {
@@ -138,8 +143,10 @@ func (j *job) segment(ctx context.Context, values *resolve.Result,
 }
 
 func valueEntry(e manifest.Entry, v resolve.Value) initrd.Entry {
-	return initrd.Entry{Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID,
-		Data: v.Data}
+	return initrd.Entry{
+		Path: e.ImagePath(), Mode: declaredMode(e), UID: e.UID, GID: e.GID,
+		Data: v.Data,
+	}
 }
 
 // defaultMode is what a secret or template gets that has no mode of its own.

@@ -26,7 +26,8 @@ import (
 // made of these very inputs, lies in a file that nobody else can have written, and if this host
 // has a record of having installed exactly these bytes in that directory.
 func (j *job) salvage(ctx context.Context, image string, inputs initrd.Digest,
-	cause error) (*initrd.Segment, error) {
+	cause error,
+) (*initrd.Segment, error) {
 	store, known := record.In(j.State), j.KnownAs(image)
 	var refusals []string
 	for _, candidate := range j.candidates(image) {
@@ -101,7 +102,8 @@ func (o Options) KnownAs(image string) string {
 
 // take reads the segment of a file, if all that is asked of it is true.
 func take(ctx context.Context, name string, inputs initrd.Digest,
-	store *record.Store) (*initrd.Segment, error) {
+	store *record.Store,
+) (*initrd.Segment, error) {
 	f, err := openOwn(name)
 	if err != nil {
 		return nil, err

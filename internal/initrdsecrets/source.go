@@ -53,14 +53,17 @@ func (r *reader) entries(e manifest.Entry) (entries []initrd.Entry, warnings []s
 	if e.Mode != nil {
 		mode = *e.Mode
 	}
-	return []initrd.Entry{{Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID,
-		Data: data}}, nil, nil
+	return []initrd.Entry{{
+		Path: e.ImagePath(), Mode: mode, UID: e.UID, GID: e.GID,
+		Data: data,
+	}}, nil, nil
 }
 
 // directory walks a source directory. It works below an opened root, so that nothing outside of
 // it is ever read, whatever happens to its links meanwhile.
 func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings []string,
-	err error) {
+	err error,
+) {
 	root, err := os.OpenRoot(e.Source)
 	if err != nil {
 		return nil, nil, sourceError(e.Source, err)
@@ -111,7 +114,8 @@ func (r *reader) directory(e manifest.Entry) (entries []initrd.Entry, warnings [
 
 // below makes the entry of one file, directory or symbolic link below root.
 func (r *reader) below(root *os.Root, name string, d fs.DirEntry,
-	declared *fs.FileMode) (initrd.Entry, error) {
+	declared *fs.FileMode,
+) (initrd.Entry, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
 		return initrd.Entry{}, err
@@ -141,7 +145,8 @@ func (r *reader) below(root *os.Root, name string, d fs.DirEntry,
 
 // file reads a regular file, see [inputfile.ReadWith].
 func (r *reader) file(open func(string, int, fs.FileMode) (*os.File, error), name string,
-	seen fs.FileMode) ([]byte, fs.FileMode, error) {
+	seen fs.FileMode,
+) ([]byte, fs.FileMode, error) {
 	data, mode, err := inputfile.ReadWith(open, name, seen, r.left)
 	r.left -= int64(len(data))
 	var tooLarge inputfile.TooLargeError

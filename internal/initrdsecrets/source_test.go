@@ -47,10 +47,14 @@ func tree(t *testing.T, files ...[2]string) string {
 func TestSourceEntries(t *testing.T) {
 	t.Parallel()
 	dir := tree(t,
-		[2]string{"file", "content"}, [2]string{"link", "-> file"}, [2]string{"dirlink",
-			"-> ca"}, [2]string{"ca/", ""},
-		[2]string{"ca/b.pem", "b"}, [2]string{"ca/a.pem", "-> b.pem"}, [2]string{"ca/sub/",
-			""}, [2]string{"ca/sub/up", "-> ../b.pem"},
+		[2]string{"file", "content"}, [2]string{"link", "-> file"}, [2]string{
+			"dirlink",
+			"-> ca",
+		}, [2]string{"ca/", ""},
+		[2]string{"ca/b.pem", "b"}, [2]string{"ca/a.pem", "-> b.pem"}, [2]string{
+			"ca/sub/",
+			"",
+		}, [2]string{"ca/sub/up", "-> ../b.pem"},
 		[2]string{"empty/", ""},
 	)
 	if err := os.Chmod(filepath.Join(dir, "file"), fs.ModeSetuid|0o751); err != nil {
@@ -88,8 +92,10 @@ func TestSourceEntries(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := manifest.Entry{Prefix: "/p", Path: "/x", Source: filepath.Join(dir, c.source),
-				Mode: c.mode, UID: 7, GID: 8}
+			e := manifest.Entry{
+				Prefix: "/p", Path: "/x", Source: filepath.Join(dir, c.source),
+				Mode: c.mode, UID: 7, GID: 8,
+			}
 			got, warnings, err := read1(e)
 			if err != nil || len(warnings) > 0 {
 				t.Fatalf("error %v, warnings %q", err, warnings)
@@ -132,16 +138,22 @@ func TestSourceEntries_refuses(t *testing.T) {
 		{"below a file", "file/x", []string{"file/x: not a directory"}},
 		{"dangling link", "dangling", []string{"dangling: no such file or directory"}},
 		{"loop", "loop", []string{"loop: too many levels of symbolic links"}},
-		{"named pipe, without waiting for a writer", "pipe",
-			[]string{"pipe: is a named pipe, not a file"}},
+		{
+			"named pipe, without waiting for a writer", "pipe",
+			[]string{"pipe: is a named pipe, not a file"},
+		},
 		{"socket", "socket", []string{"socket: is a socket, not a file"}},
 		{"larger than memory", "sparse", []string{"sparse: too large: the sources of a manifest may " +
 			"have 256 MiB together"}},
 		{"device", "/dev/null", []string{"/dev/null: is a device, not a file"}},
-		{"every bad file of a directory", "pipes", []string{"pipes/one: is a named pipe",
-			"pipes/socket: is a socket", "pipes/two: is a named pipe"}},
-		{"names that stage 1 cannot copy", "names", []string{`names: "a b" has white space`,
-			`names: "c*" has white space`, `names: "d e" has white space`}},
+		{"every bad file of a directory", "pipes", []string{
+			"pipes/one: is a named pipe",
+			"pipes/socket: is a socket", "pipes/two: is a named pipe",
+		}},
+		{"names that stage 1 cannot copy", "names", []string{
+			`names: "a b" has white space`,
+			`names: "c*" has white space`, `names: "d e" has white space`,
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -171,11 +183,15 @@ func TestSourceEntries_linksOutOfTheDirectoryAreWarnedAboutAndNotFollowed(t *tes
 	if err := os.WriteFile(secret, []byte("outside"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dir := tree(t, [2]string{"d/", ""}, [2]string{"d/abs", "-> " + secret}, [2]string{"d/up",
-		"-> ../../etc"}, [2]string{"d/self", "-> ."},
+	dir := tree(t, [2]string{"d/", ""}, [2]string{"d/abs", "-> " + secret}, [2]string{
+		"d/up",
+		"-> ../../etc",
+	}, [2]string{"d/self", "-> ."},
 		[2]string{"d/in", "-> sub/../file"}, [2]string{"d/file", "x"})
-	entries, warnings, err := read1(manifest.Entry{Prefix: "/", Path: "/x",
-		Source: filepath.Join(dir, "d")})
+	entries, warnings, err := read1(manifest.Entry{
+		Prefix: "/", Path: "/x",
+		Source: filepath.Join(dir, "d"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,8 @@ func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wa
 // with Options.Base. It needs no key: what was encrypted is compared, and the files of this
 // host that the manifest names. wanted says whether there should be a segment at all.
 func Verify(ctx context.Context, manifestPath, image string, o Options) (state State, wanted bool,
-	err error) {
+	err error,
+) {
 	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
@@ -78,7 +79,8 @@ func OpenImage(name string) (*initrd.Image, error) {
 
 // VerifyReader is Verify for an image that is part of another file.
 func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size int64,
-	o Options) (state State, wanted bool, err error) {
+	o Options,
+) (state State, wanted bool, err error) {
 	want, wanted, err := inputsOf(ctx, manifestPath, o)
 	if err != nil {
 		return "", false, err
@@ -94,7 +96,8 @@ func VerifyReader(ctx context.Context, manifestPath string, r io.ReaderAt, size 
 // inputsOf has the digest that a manifest's segment must have, nil without a manifest, and
 // whether it wants a segment at all.
 func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd.Digest,
-	wanted bool, err error) {
+	wanted bool, err error,
+) {
 	if manifestPath == "" {
 		return nil, true, nil
 	}
@@ -107,7 +110,8 @@ func inputsOf(ctx context.Context, manifestPath string, o Options) (want *initrd
 }
 
 func compare(ctx context.Context, i *initrd.Image, want *initrd.Digest, wanted bool) (State,
-	error) {
+	error,
+) {
 	err := i.Verify(ctx, want)
 	switch {
 	case errors.Is(err, initrd.ErrNoSegment):

@@ -29,7 +29,8 @@ func Read(path string, limit int64) ([]byte, error) {
 // ReadWith is Read for a file that open opens, below a directory for example. seen is its mode,
 // found without opening it; the mode returned is that of the file that was read.
 func ReadWith(open func(string, int, fs.FileMode) (*os.File, error), name string,
-	seen fs.FileMode, limit int64) ([]byte, fs.FileMode, error) {
+	seen fs.FileMode, limit int64,
+) ([]byte, fs.FileMode, error) {
 	if !seen.IsRegular() {
 		return nil, 0, notRegular(seen)
 	}

@@ -19,7 +19,8 @@ import (
 	"filippo.io/age/plugin"
 )
 
-// maxDataKeyBytes bounds what a data key may unpack to; sops's have 32 bytes, parts of a split one 33.
+// maxDataKeyBytes bounds what a data key may unpack to; sops's have 32 bytes, parts of a split one
+// 33.
 const maxDataKeyBytes = 4096
 
 // Sealed is a data key (or a part of one) of a sops file, encrypted for one recipient.
@@ -32,8 +33,9 @@ type Sealed struct {
 	Data []byte
 }
 
-// Memory opens a data key with the keys that need no program. It returns the source of the key that fitted. ErrNoMatch means
-// that no key fits; other errors mean that the data key or a key that should fit is broken.
+// Memory opens a data key with the keys that need no program. It returns the source of the key that
+// fitted. ErrNoMatch means that no key fits; other errors mean that the data key or a key that
+// should fit is broken.
 func (r *Ring) Memory(s Sealed) (dataKey []byte, source string, err error) {
 	if s.Type == "pgp" {
 		return r.openPGP(s)
@@ -41,8 +43,8 @@ func (r *Ring) Memory(s Sealed) (dataKey []byte, source string, err error) {
 	return openAge(s, r.memory)
 }
 
-// Programs opens a data key with the help of programs: plugins of age, commands that print keys, gpg. Each is waited for no
-// longer than the timeout of the ring.
+// Programs opens a data key with the help of programs: plugins of age, commands that print keys,
+// gpg. Each is waited for no longer than the timeout of the ring.
 func (r *Ring) Programs(ctx context.Context, s Sealed) (dataKey []byte, source string, err error) {
 	r.programs.Lock()
 	defer r.programs.Unlock()
@@ -90,8 +92,8 @@ func openAge(s Sealed, keys []ageKey) ([]byte, string, error) {
 	return nil, "", ErrNoMatch
 }
 
-// openWithPlugins asks plugins, those of the recipient's own type first: their identities often fit recipients that do not
-// name them (a token that holds an SSH key).
+// openWithPlugins asks plugins, those of the recipient's own type first: their identities often fit
+// recipients that do not name them (a token that holds an SSH key).
 func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]byte, string, error) {
 	name, _, _ := plugin.ParseRecipient(s.Recipient)
 	keys = slices.Clone(keys)
@@ -123,9 +125,10 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	return nil, "", broken
 }
 
-// endPlugin ends a plugin that gives no answer, and waits until it is gone. Package age keeps its process to itself, so
-// that it is looked for among the children of this process, again until it is found: it may be just starting. Where the
-// kernel does not tell a process its children the plugin ends when this process does.
+// endPlugin ends a plugin that gives no answer, and waits until it is gone. Package age keeps its
+// process to itself, so that it is looked for among the children of this process, again until it is
+// found: it may be just starting. Where the kernel does not tell a process its children the plugin
+// ends when this process does.
 func endPlugin(name string, ended <-chan struct{}) {
 	for deadline := time.Now().Add(pluginEndTimeout); time.Now().Before(deadline); {
 		killChildren("age-plugin-" + name)
@@ -137,10 +140,12 @@ func endPlugin(name string, ended <-chan struct{}) {
 	}
 }
 
-// pluginEndTimeout is how long the end of a plugin that was killed is waited for: long enough for a busy machine to start it.
+// pluginEndTimeout is how long the end of a plugin that was killed is waited for: long enough for a
+// busy machine to start it.
 const pluginEndTimeout = 5 * time.Second
 
-// killChildren ends the children of this process that run the named program, a script of that name among them.
+// killChildren ends the children of this process that run the named program, a script of that name
+// among them.
 func killChildren(name string) {
 	lists, _ := filepath.Glob("/proc/self/task/*/children") // the pattern is well-formed
 	for _, path := range lists {
@@ -170,7 +175,8 @@ func boolOrder(b bool) int {
 	return 1
 }
 
-// decryptAge opens an armored age file. The errors of package age are replaced where they may quote what they read.
+// decryptAge opens an armored age file. The errors of package age are replaced where they may quote
+// what they read.
 func decryptAge(data []byte, identity age.Identity) ([]byte, error) {
 	r, err := age.Decrypt(armor.NewReader(bytes.NewReader(data)), identity)
 	var noMatch *age.NoIdentityMatchError

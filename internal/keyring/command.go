@@ -15,7 +15,8 @@ import (
 	"github.com/google/shlex"
 )
 
-// command is a program named by a variable of sops that prints keys. sops asks it once for each recipient.
+// command is a program named by a variable of sops that prints keys. sops asks it once for each
+// recipient.
 type command struct {
 	variable string
 	line     string
@@ -87,7 +88,8 @@ func (c *capped) Write(p []byte) (int, error) {
 	return len(p), nil // what was not kept is not missed
 }
 
-// run runs a program with no terminal of its own to its end, or kills it with all of its process group.
+// run runs a program with no terminal of its own to its end, or kills it with all of its process
+// group.
 func run(ctx context.Context, timeout time.Duration, p program) (stdout, stderr []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -123,7 +125,8 @@ func (r *Ring) ageKeysOf(source string, output []byte) (memory, plugins []ageKey
 	return r.parseAgeKeys(source, output, false)
 }
 
-// sshKeyOf reads the output of a program that prints an SSH private key. As sops means it, it is an age key and no OpenPGP key.
+// sshKeyOf reads the output of a program that prints an SSH private key. As sops means it, it is an
+// age key and no OpenPGP key.
 func (r *Ring) sshKeyOf(source string, output []byte) (memory, plugins []ageKey) {
 	key, identities, err := parseSSHKey(source, output)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// gpg opens data keys with the keys of a GnuPG home, through the gpg program: they may be on a card, or in an agent that asks
-// for a passphrase.
+// gpg opens data keys with the keys of a GnuPG home, through the gpg program: they may be on a
+// card, or in an agent that asks for a passphrase.
 type gpg struct {
 	binary  string
 	home    string // empty: gpg's own default
@@ -34,7 +34,8 @@ type gpg struct {
 // maxListBytes bounds what gpg prints about its keys: a thousand keys with their subkeys.
 const maxListBytes = 1 << 20
 
-// newGPG is nil where no home may be used: below $HOME nothing is looked at unless the user asks for it.
+// newGPG is nil where no home may be used: below $HOME nothing is looked at unless the user asks
+// for it.
 func newGPG(c Config, r *Ring) *gpg {
 	g := &gpg{binary: "gpg", home: c.Keys.GnuPGHome, timeout: c.Timeout}
 	if g.home == "" {
@@ -118,7 +119,8 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 	}
 	g.keys = make(map[string]bool)
 	var fingerprints []string
-	// The format is that of gnupg's doc/DETAILS: "sec" and "ssb" are keys, "fpr" is the fingerprint of the one before it.
+	// The format is that of gnupg's doc/DETAILS: "sec" and "ssb" are keys, "fpr" is the fingerprint of
+	// the one before it.
 	for _, line := range strings.Split(string(output), "\n") {
 		fields := strings.Split(line, ":")
 		switch {
@@ -135,7 +137,8 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 	r.found(Identity{g.name(), "pgp", fingerprints})
 }
 
-// mayOpen says whether a message names one of the keys as its recipient, or does not say for whom it is.
+// mayOpen says whether a message names one of the keys as its recipient, or does not say for whom
+// it is.
 func (g *gpg) mayOpen(message []byte) bool {
 	block, err := armor.Decode(bytes.NewReader(message))
 	if err != nil {

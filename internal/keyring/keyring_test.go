@@ -93,7 +93,8 @@ func converted(t testing.TB, name string) string {
 	return public.AgeRecipient()
 }
 
-// Every kind of key opens what is encrypted for each of its recipients, and what is not is ErrNoMatch.
+// Every kind of key opens what is encrypted for each of its recipients, and what is not is
+// ErrNoMatch.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	all := []string{
@@ -264,7 +265,8 @@ func TestOpen_order(t *testing.T) {
 	}
 }
 
-// In system mode nothing below the home directory is looked at, not even where there is no other key.
+// In system mode nothing below the home directory is looked at, not even where there is no other
+// key.
 func TestOpen_home(t *testing.T) {
 	home := t.TempDir()
 	for path, name := range map[string]string{

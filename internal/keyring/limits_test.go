@@ -149,7 +149,8 @@ func TestPrograms_commandFloods(t *testing.T) {
 	}
 }
 
-// A key file with a hundred thousand lines that are no keys is told in a few, and does not hide the key behind them.
+// A key file with a hundred thousand lines that are no keys is told in a few, and does not hide the
+// key behind them.
 func TestOpen_manyBadLines(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "keys.txt")
@@ -223,7 +224,8 @@ func TestAsk_slow(t *testing.T) {
 	}
 }
 
-// Comments of SOPS_AGE_KEY are left out, as in sops: a key that is commented out is none, and the numbers of lines are right.
+// Comments of SOPS_AGE_KEY are left out, as in sops: a key that is commented out is none, and the
+// numbers of lines are right.
 func TestOpen_commentsOfVariable(t *testing.T) {
 	t.Parallel()
 	secret := func(name string) string {

@@ -30,8 +30,9 @@ func (r *Ring) openPGP(s Sealed) ([]byte, string, error) {
 		return nil, "", errors.New("the encrypted data key is malformed")
 	}
 	ring := &openPGPRing{keys: r.pgp}
-	// Old versions of gpg leave the integrity code of a message away. A data key that was tampered with does no harm: nothing
-	// can be decrypted with it, because all values of the file are authenticated.
+	// Old versions of gpg leave the integrity code of a message away. A data key that was tampered
+	// with does no harm: nothing can be decrypted with it, because all values of the file are
+	// authenticated.
 	limit := int64(maxDataKeyBytes) // of what a compressed message may unpack to
 	config := &packet.Config{InsecureAllowUnauthenticatedMessages: true, MaxDecompressedMessageSize: &limit}
 	message, err := openpgp.ReadMessage(block.Body, ring, nil, config)
@@ -79,7 +80,8 @@ func (o *openPGPRing) KeysById(id uint64) []openpgp.Key {
 	return nil
 }
 
-// KeysByIdUsage implements openpgp.KeyRing. It is asked for the keys of signatures, which sops files have none of.
+// KeysByIdUsage implements openpgp.KeyRing. It is asked for the keys of signatures, which sops
+// files have none of.
 func (o *openPGPRing) KeysByIdUsage(uint64, byte) []openpgp.Key { return nil }
 
 // DecryptionKeys implements openpgp.KeyRing, for messages that do not say for whom they are.

@@ -54,7 +54,8 @@ func fingerprint(t testing.TB, name string) string {
 	return public.PGPFingerprint()
 }
 
-// What gpg writes is read in process: keys of all sizes and formats, packets of all kinds that gpg makes.
+// What gpg writes is read in process: keys of all sizes and formats, packets of all kinds that gpg
+// makes.
 func TestMemory_openPGP(t *testing.T) {
 	t.Parallel()
 	home := testkeys.GPGHome(t, testkeys.SSHRSA2048, testkeys.SSHRSA4096, testkeys.SSHRSA8192, testkeys.SSHRSAPEM, testkeys.SSHRSAPKCS8, testkeys.GPGRSA, testkeys.GPGEd25519)
@@ -262,7 +263,8 @@ func TestPrograms_gpg(t *testing.T) {
 	}
 }
 
-// The variable of gpg itself is honoured when it was set on purpose, and a home of the manifest comes before it.
+// The variable of gpg itself is honoured when it was set on purpose, and a home of the manifest
+// comes before it.
 func TestPrograms_gpgHome(t *testing.T) {
 	t.Parallel()
 	home := testkeys.GPGHome(t, testkeys.GPGRSA)
@@ -333,7 +335,8 @@ func TestPrograms_gpgFaults(t *testing.T) {
 	}
 }
 
-// A key with a passphrase, and nobody who could be asked for it: gpg says so, or the deadline ends it.
+// A key with a passphrase, and nobody who could be asked for it: gpg says so, or the deadline ends
+// it.
 func TestPrograms_gpgPassphrase(t *testing.T) {
 	t.Parallel()
 	home := testkeys.GPGHome(t)

@@ -23,7 +23,8 @@ type Config struct {
 	Keys manifest.KeySources
 	// UserMode allows the key sources below the user's home directory that sops documents.
 	UserMode bool
-	// Getenv looks up the variables that were set on purpose for sops. They come after the manifest's sources.
+	// Getenv looks up the variables that were set on purpose for sops. They come after the manifest's
+	// sources.
 	Getenv func(string) string
 	// Timeout is how long one program is waited for; 0 means DefaultTimeout.
 	Timeout time.Duration
@@ -35,7 +36,8 @@ type Identity struct {
 	Source string `json:"source"`
 	// Type is "age", "age post-quantum", "age plugin NAME", "ssh-ed25519", "ssh-rsa" or "pgp".
 	Type string `json:"type"`
-	// Recipients are the names under which a file can be encrypted for the key, as far as they are known.
+	// Recipients are the names under which a file can be encrypted for the key, as far as they are
+	// known.
 	Recipients []string `json:"recipients,omitempty"`
 }
 
@@ -111,8 +113,8 @@ func (r *Ring) Close() error {
 	return r.gpg.close()
 }
 
-// Identities are the keys that were found: first those of files and variables, in the order in which they are tried, then those
-// that programs told, in an order that does not depend on time.
+// Identities are the keys that were found: first those of files and variables, in the order in
+// which they are tried, then those that programs told, in an order that does not depend on time.
 func (r *Ring) Identities() []Identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,14 +168,15 @@ func (r *Ring) found(id Identity) {
 	}
 }
 
-// Ask waits for f, which asks a service for a key, as limited says. f goes on when it is not waited for any more: it must
-// be something that ends with the process.
+// Ask waits for f, which asks a service for a key, as limited says. f goes on when it is not waited
+// for any more: it must be something that ends with the process.
 func Ask[T any](ctx context.Context, r *Ring, source string, f func() (T, error)) (T, error) {
 	return limited(r, source, func(left time.Duration) (T, error) { return within(ctx, left, f) })
 }
 
-// limited gives f the time that is left for asking a source. The tries that come to nothing may last as long as the timeout
-// together: a source that hangs is waited for once in a run, whatever the number of files and recipients.
+// limited gives f the time that is left for asking a source. The tries that come to nothing may
+// last as long as the timeout together: a source that hangs is waited for once in a run, whatever
+// the number of files and recipients.
 func limited[T any](r *Ring, source string, f func(left time.Duration) (T, error)) (T, error) {
 	r.mu.Lock()
 	tries := r.vain[source]
@@ -204,8 +207,9 @@ type vain struct {
 	last   error
 }
 
-// maxSilentSources is how many key sources are waited for to the end of their time, so that a file that names a hundred
-// services cannot hold up a run: of two regions of a cloud, a token and an agent none may answer.
+// maxSilentSources is how many key sources are waited for to the end of their time, so that a file
+// that names a hundred services cannot hold up a run: of two regions of a cloud, a token and an
+// agent none may answer.
 const maxSilentSources = 4
 
 // within waits for f, but not longer than timeout and not longer than ctx.

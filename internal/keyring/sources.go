@@ -17,8 +17,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
-// Bounds on what has the keys of a host: a mistaken path, or a program that prints without an end, must not fill the
-// memory, nor the terminal.
+// Bounds on what has the keys of a host: a mistaken path, or a program that prints without an end,
+// must not fill the memory, nor the terminal.
 const (
 	maxKeyFileBytes = 1 << 20 // of a file, and of what a program prints; thousands of keys
 	maxBadLines     = 10      // of a file are told one by one
@@ -66,7 +66,8 @@ func (r *Ring) addEnvironment(c Config) {
 	}
 }
 
-// addHome adds the places below the home directory in which sops looks by itself. That nothing is there needs no word.
+// addHome adds the places below the home directory in which sops looks by itself. That nothing is
+// there needs no word.
 func (r *Ring) addHome(c Config) {
 	home, config := c.Getenv("HOME"), c.Getenv("XDG_CONFIG_HOME")
 	if config == "" && home != "" {
@@ -152,8 +153,8 @@ func (r *Ring) addAgeKeys(source string, data []byte, several bool) {
 	r.memory, r.plugins = append(r.memory, memory...), append(r.plugins, plugins...)
 }
 
-// parseAgeKeys reads age identities, one a line, or several, as in a variable of sops. A line that is none does not spoil
-// the others.
+// parseAgeKeys reads age identities, one a line, or several, as in a variable of sops. A line that
+// is none does not spoil the others.
 func (r *Ring) parseAgeKeys(source string, data []byte, several bool) (memory, plugins []ageKey) {
 	if bytes.HasPrefix(data, []byte("age-encryption.org/")) || bytes.HasPrefix(data, []byte("-----BEGIN AGE ENCRYPTED FILE-----")) {
 		r.skipAs(Skipped{
@@ -204,7 +205,8 @@ func (r *Ring) parseAgeKeys(source string, data []byte, several bool) (memory, p
 	return memory, plugins
 }
 
-// parseAgeKey reads one age identity. The errors of package age are replaced because some quote what they read.
+// parseAgeKey reads one age identity. The errors of package age are replaced because some quote
+// what they read.
 func parseAgeKey(line string) (age.Identity, Identity, error) {
 	switch {
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
@@ -220,7 +222,8 @@ func parseAgeKey(line string) (age.Identity, Identity, error) {
 		}
 		return id, Identity{Type: "age", Recipients: []string{id.Recipient().String()}}, nil
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		// Without a user there is nobody to ask: the plugin is told so, and answers with what it can do alone.
+		// Without a user there is nobody to ask: the plugin is told so, and answers with what it can do
+		// alone.
 		id, err := plugin.NewIdentity(line, &plugin.ClientUI{})
 		if err != nil {
 			return nil, Identity{}, errors.New("malformed key of an age plugin")

@@ -1,5 +1,5 @@
-// Package keytool is what the programs that make and convert keys have in common on their command lines: help and version, where a
-// key is read from, its passphrase, and where the result goes.
+// Package keytool is what the programs that make and convert keys have in common on their command
+// lines: help and version, where a key is read from, its passphrase, and where the result goes.
 package keytool
 
 import (
@@ -15,11 +15,12 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
-// maxInputBytes is more than any file of keys has: a device or the wrong file must not fill the memory.
+// maxInputBytes is more than any file of keys has: a device or the wrong file must not fill the
+// memory.
 const maxInputBytes = 16 << 20
 
-// Start parses the arguments of a program that takes options only. If it returns true, all is done (help, version, a wrong
-// command line) and the program ends with status.
+// Start parses the arguments of a program that takes options only. If it returns true, all is done
+// (help, version, a wrong command line) and the program ends with status.
 func Start(e cli.Env, f *flag.FlagSet, usage string) (done bool, status int) {
 	f.SetOutput(io.Discard) // Report prints the errors
 	version := f.Bool("version", false, "")
@@ -66,7 +67,8 @@ func (c *Conversion) Check() error {
 	return nil
 }
 
-// Explain names the input in every fault of a joined error and says how to give a passphrase that is missing.
+// Explain names the input in every fault of a joined error and says how to give a passphrase that
+// is missing.
 func (c *Conversion) Explain(err error, variable string) error {
 	source := c.In
 	if source == "-" {
@@ -87,7 +89,8 @@ func (c *Conversion) Explain(err error, variable string) error {
 	return err
 }
 
-// Read reads the key and the passphrase, which variable of the environment has if standard input has not.
+// Read reads the key and the passphrase, which variable of the environment has if standard input
+// has not.
 func (c *Conversion) Read(e cli.Env, variable string) (key, passphrase []byte, err error) {
 	if key, err = c.readKey(e); err != nil {
 		return nil, nil, err
@@ -129,8 +132,9 @@ func readAll(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// Write writes the result. A file is made for it with mode 0600; one that exists stays as it is and is an error. After an
-// error there is no file. What is no file (a device, a pipe, a terminal) is written to.
+// Write writes the result. A file is made for it with mode 0600; one that exists stays as it is and
+// is an error. After an error there is no file. What is no file (a device, a pipe, a terminal) is
+// written to.
 func (c *Conversion) Write(e cli.Env, data []byte) error {
 	if c.Out == "-" || c.Out == "/dev/stdout" {
 		if _, err := e.Stdout.Write(data); err != nil {

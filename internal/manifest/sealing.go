@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// sealVersion is the first schema that knows sealing and credentials. A program that does not know them
-// would ignore them, and install in plain what is to be sealed: so it must refuse the manifest.
+// sealVersion is the first schema that knows sealing and credentials. A program that does not know
+// them would ignore them, and install in plain what is to be sealed: so it must refuse the
+// manifest.
 const sealVersion = 2
 
 // Seal says how an entry is protected on the boot partition.
@@ -31,12 +32,13 @@ type Sealing struct {
 	PCRs []uint `json:"pcrs"`
 	// Device names the TPM of the machine that installs; "" is the kernel's.
 	Device string `json:"device"`
-	// Parent is the public key of another machine's TPM, as `sops-initrd enroll` prints it there, to seal for that one.
+	// Parent is the public key of another machine's TPM, as `sops-initrd enroll` prints it there, to
+	// seal for that one.
 	Parent string `json:"parent"`
 }
 
-// circular are the registers that an initrd is measured into, or that change with it. What lies in the
-// initrd cannot be bound to them: every installation would change what it is bound to.
+// circular are the registers that an initrd is measured into, or that change with it. What lies in
+// the initrd cannot be bound to them: every installation would change what it is bound to.
 var circular = map[uint]string{
 	4:  "the boot loader and unified kernel images are measured into it",
 	8:  "GRUB measures its commands into it",

@@ -106,7 +106,8 @@ type Entry struct {
 	UID, GID uint32
 	// Seal says how the entry is protected on the boot partition.
 	Seal Seal
-	// Credential is the name of the systemd credential that the entry is, instead of a file. Path is "" then.
+	// Credential is the name of the systemd credential that the entry is, instead of a file. Path is
+	// "" then.
 	Credential string
 }
 

@@ -40,12 +40,18 @@ func TestAmong(t *testing.T) {
 		"fingerprint, of just that subkey": {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint +
 			"!", true},
 		"RSA key, file for another": {rsa, testkeys.GPGRSAFingerprint, false},
-		"fingerprint": {testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint,
-			true},
-		"fingerprint, in small letters": {strings.ToLower(testkeys.GPGRSAFingerprint),
-			testkeys.GPGRSAFingerprint, true},
-		"fingerprint, as gpg prints it": {"ACB4 9280 9054 3B8B 3456  8E92 C4BF F35F 5197 F52B",
-			testkeys.GPGRSAFingerprint, true},
+		"fingerprint": {
+			testkeys.GPGRSAFingerprint, testkeys.GPGRSAFingerprint,
+			true,
+		},
+		"fingerprint, in small letters": {
+			strings.ToLower(testkeys.GPGRSAFingerprint),
+			testkeys.GPGRSAFingerprint, true,
+		},
+		"fingerprint, as gpg prints it": {
+			"ACB4 9280 9054 3B8B 3456  8E92 C4BF F35F 5197 F52B",
+			testkeys.GPGRSAFingerprint, true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

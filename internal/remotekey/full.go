@@ -12,7 +12,8 @@ import (
 // Small says whether this is a small program.
 const Small = false
 
-// Decrypt asks the service that has a master key for the data key. Sops's clients do not all end with ctx.
+// Decrypt asks the service that has a master key for the data key. Sops's clients do not all end
+// with ctx.
 func Decrypt(ctx context.Context, key keys.MasterKey) ([]byte, error) {
 	named := keyservice.KeyFromMasterKey(key)
 	answer, err := keyservice.NewLocalClient().Decrypt(ctx,

@@ -13,7 +13,8 @@ import (
 // ErrHandOver means that only the full program can go on: see HandOver.
 var ErrHandOver = errors.New("the full program is needed")
 
-// fullDirectory is where the full programs lie, seen from the directory of the small ones. Builds may set it (-ldflags -X).
+// fullDirectory is where the full programs lie, seen from the directory of the small ones. Builds
+// may set it (-ldflags -X).
 var fullDirectory = "../libexec/sops-initrd"
 
 // full finds the full program.
@@ -41,7 +42,8 @@ func full() (string, error) {
 	return path, nil
 }
 
-// Available says why no key outside this host can be asked for here, as far as that shows without asking.
+// Available says why no key outside this host can be asked for here, as far as that shows without
+// asking.
 func Available() error {
 	if !Small {
 		return nil
@@ -50,8 +52,8 @@ func Available() error {
 	return err
 }
 
-// AuditLog is ErrHandOver where the host may want a record of everything that is decrypted, in a database, or says why the
-// full program, which has sops's client of that, cannot be had.
+// AuditLog is ErrHandOver where the host may want a record of everything that is decrypted, in a
+// database, or says why the full program, which has sops's client of that, cannot be had.
 func AuditLog() error {
 	const settings = "/etc/sops/audit.yaml"
 	if _, err := os.Stat(settings); !Small || errors.Is(err, fs.ErrNotExist) {
@@ -63,8 +65,9 @@ func AuditLog() error {
 	return ErrHandOver
 }
 
-// HandOver makes this process the full program, with the same arguments and environment; it returns only when that
-// failed. Whoever calls it has read nothing of standard input and has no program running.
+// HandOver makes this process the full program, with the same arguments and environment; it returns
+// only when that failed. Whoever calls it has read nothing of standard input and has no program
+// running.
 func HandOver(ctx context.Context) error {
 	path, err := full()
 	if err == nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// What is in the place of the full program, and is none, is said; nothing is started. That a small program becomes the full
-// one is shown by the programs' own tests (scripts/slim test).
+// What is in the place of the full program, and is none, is said; nothing is started. That a small
+// program becomes the full one is shown by the programs' own tests (scripts/slim test).
 func TestHandOver_failures(t *testing.T) {
 	dir, self := t.TempDir(), os.Args[0]
 	before := fullDirectory

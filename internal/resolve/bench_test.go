@@ -56,8 +56,10 @@ func BenchmarkRun_pgp(b *testing.B) {
 	for i := range files {
 		path := testkeys.EncryptWith(b, []string{"GNUPGHOME=" + home}, "yaml", "key: value\n", "--pgp",
 			public.PGPFingerprint())
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), Key: "key",
-			SopsFile: path, Format: manifest.YAML})
+		req.Secrets = append(req.Secrets, manifest.Source{
+			Name: fmt.Sprint(i), Key: "key",
+			SopsFile: path, Format: manifest.YAML,
+		})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

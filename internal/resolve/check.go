@@ -114,7 +114,8 @@ func Inputs(req Request, w io.Writer) error {
 	e := encoder{w: w}
 	e.list("secrets", len(req.Secrets))
 	for _, s := range slices.SortedStableFunc(slices.Values(req.Secrets), func(a,
-		b manifest.Source) int {
+		b manifest.Source,
+	) int {
 		return strings.Compare(a.Name, b.Name)
 	}) {
 		place := placeOf(s)
@@ -132,7 +133,8 @@ func Inputs(req Request, w io.Writer) error {
 	set := template.New(req.Placeholders)
 	e.list("templates", len(req.Templates))
 	for _, t := range slices.SortedStableFunc(slices.Values(req.Templates), func(a,
-		b manifest.Text) int {
+		b manifest.Text,
+	) int {
 		return strings.Compare(a.Name, b.Name)
 	}) {
 		text, names, err := readTemplate(set, t, req.known())

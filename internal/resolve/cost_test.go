@@ -21,8 +21,10 @@ func manySecrets(t testing.TB, path string, n int) resolve.Request {
 	t.Helper()
 	req := resolve.Request{Keys: manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)}}
 	for i := range n {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
-			Format: manifest.YAML, Key: fmt.Sprintf("map/key%d", i)})
+		req.Secrets = append(req.Secrets, manifest.Source{
+			Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: fmt.Sprintf("map/key%d", i),
+		})
 	}
 	return req
 }
@@ -87,8 +89,10 @@ func openPGPRequest(t testing.TB) resolve.Request {
 	for i := range 20 {
 		path := testkeys.EncryptWith(t, env, "yaml", fmt.Sprintf("a: value %d", i), "--pgp",
 			"BCEC1216F0A18664A7B288CD1050F7A7FB338ECA")
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
-			Format: manifest.YAML, Key: "a"})
+		req.Secrets = append(req.Secrets, manifest.Source{
+			Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: "a",
+		})
 	}
 	return req
 }
@@ -102,11 +106,15 @@ func TestHelper_decrypt(t *testing.T) {
 		t.Skip("only a helper of another test")
 	}
 	paths := strings.Split(list, ":")
-	req := resolve.Request{Keys: manifest.KeySources{SSHKeyPaths: paths[:1],
-		AgeSSHKeyPaths: paths[:1]}}
+	req := resolve.Request{Keys: manifest.KeySources{
+		SSHKeyPaths:    paths[:1],
+		AgeSSHKeyPaths: paths[:1],
+	}}
 	for i, path := range paths[1:] {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(i), SopsFile: path,
-			Format: manifest.YAML, Key: "a"})
+		req.Secrets = append(req.Secrets, manifest.Source{
+			Name: fmt.Sprint(i), SopsFile: path,
+			Format: manifest.YAML, Key: "a",
+		})
 	}
 	result := resolve.Run(context.Background(), req)
 	if err := result.Err(); err != nil {

@@ -65,13 +65,17 @@ func TestRun_badFilesAmongTen(t *testing.T) {
 		}
 		paths = append(paths, path)
 		for _, key := range []string{"a", "b"} {
-			req.Secrets = append(req.Secrets, manifest.Source{Name: fmt.Sprint(key, i), SopsFile: path,
-				Format: manifest.YAML, Key: key})
+			req.Secrets = append(req.Secrets, manifest.Source{
+				Name: fmt.Sprint(key, i), SopsFile: path,
+				Format: manifest.YAML, Key: key,
+			})
 		}
 	}
 	req.Secrets[10].Key = "nowhere" // of file 5
-	req.Templates = []manifest.Text{{Name: "good", Content: "<0>"}, {Name: "bad",
-		Content: "<0><4><2>"}, {Name: "unknown", Content: "<x>"}}
+	req.Templates = []manifest.Text{{Name: "good", Content: "<0>"}, {
+		Name:    "bad",
+		Content: "<0><4><2>",
+	}, {Name: "unknown", Content: "<x>"}}
 	req.Placeholders = map[string]string{"a0": "<0>", "a4": "<4>", "a2": "<2>", "x": "<x>"}
 	want := strings.ReplaceAll(`decrypt @2 for secrets "a2", "b2": its message authentication code does not fit: values were added, removed or changed without sops
 decrypt @4 for secrets "a4", "b4": no key fits (encrypted for `+testkeys.Public(t, testkeys.AgeOther)+`)
@@ -120,8 +124,10 @@ func TestRun_adviceInTheStore(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ path, want string }{
 		{"/nix/store/00000000000000000000000000000000-secrets.yaml", "sops updatekeys secrets.yaml"},
-		{"/nix/store/00000000000000000000000000000000-source/hosts/a.yaml",
-			"sops updatekeys hosts/a.yaml"},
+		{
+			"/nix/store/00000000000000000000000000000000-source/hosts/a.yaml",
+			"sops updatekeys hosts/a.yaml",
+		},
 		{"/etc/secrets.yaml", "sops updatekeys /etc/secrets.yaml"},
 	} {
 		if got := "sops updatekeys " + resolve.SourceName(c.path); got != c.want {
@@ -243,8 +249,10 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 	badMAC := write(t, regexp.MustCompile(`(?m)^c: .*\n`).ReplaceAllString(encrypted, ""))
 	forbidden := append([]string{poison, "5150515051", "AGE-SECRET-KEY-", "OPENSSH"}, macs(t, env,
 		badMAC)...)
-	for _, name := range []string{testkeys.Age, testkeys.SSHEd25519, testkeys.SSHRSA2048,
-		testkeys.SSHECDSA, testkeys.SSHEd25519Passphrase} {
+	for _, name := range []string{
+		testkeys.Age, testkeys.SSHEd25519, testkeys.SSHRSA2048,
+		testkeys.SSHECDSA, testkeys.SSHEd25519Passphrase,
+	} {
 		public := ""
 		if strings.HasPrefix(name, "ssh_") {
 			public = testkeys.Public(t, name)
@@ -293,21 +301,27 @@ func TestOutputs_holdNoSecrets(t *testing.T) {
 		write(t, "["+poison+"]\n"+poison), write(t, `"`+poison+`"`), write(t, `{"`+poison+`"`))
 	for name, sources := range keys {
 		for _, file := range files {
-			for _, format := range []manifest.Format{manifest.YAML, manifest.JSON, manifest.Binary,
-				manifest.Dotenv, manifest.INI} {
+			for _, format := range []manifest.Format{
+				manifest.YAML, manifest.JSON, manifest.Binary,
+				manifest.Dotenv, manifest.INI,
+			} {
 				req := resolve.Request{
 					Keys: sources,
 					Getenv: func(v string) string {
-						return map[string]string{"SOPS_AGE_KEY_CMD": cmd,
-							"SOPS_AGE_KEY": poison}[v]
+						return map[string]string{
+							"SOPS_AGE_KEY_CMD": cmd,
+							"SOPS_AGE_KEY":     poison,
+						}[v]
 					},
 					Templates: []manifest.Text{{Name: "t", Content: "<a><SOPS:" + strings.Repeat("0", 64) +
 						":PLACEHOLDER>"}},
 					Placeholders: map[string]string{"s": "<a>"},
 				}
 				for i, key := range []string{"a", "b", "b/0/x", "a/x", "b/9", "c/1", "none", ""} {
-					req.Secrets = append(req.Secrets, manifest.Source{Name: "s" + fmt.Sprint(i), SopsFile: file,
-						Format: format, Key: key})
+					req.Secrets = append(req.Secrets, manifest.Source{
+						Name: "s" + fmt.Sprint(i), SopsFile: file,
+						Format: format, Key: key,
+					})
 				}
 				result := resolve.Run(context.Background(), req)
 				diagnosis := result.Diagnosis()

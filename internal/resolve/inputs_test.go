@@ -33,18 +33,24 @@ func TestInputs(t *testing.T) {
 	original := read(t, path)
 	base := func(key string) resolve.Request {
 		return resolve.Request{
-			Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: key},
-				{Name: "u", SopsFile: path, Format: manifest.YAML, Key: "other"}},
-			Templates: []manifest.Text{{Name: "t", Content: "text <s>"}, {Name: "v",
-				Content: "no placeholder"}},
+			Secrets: []manifest.Source{
+				{Name: "s", SopsFile: path, Format: manifest.YAML, Key: key},
+				{Name: "u", SopsFile: path, Format: manifest.YAML, Key: "other"},
+			},
+			Templates: []manifest.Text{{Name: "t", Content: "text <s>"}, {
+				Name:    "v",
+				Content: "no placeholder",
+			}},
 			Placeholders: map[string]string{"s": "<s>", "u": "<u>"},
 		}
 	}
 	sops := func(args ...string) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
 			t.Helper()
-			testkeys.RunSOPS(t, env, nil, append(args[:1:1], append([]string{"--input-type", "yaml",
-				"--output-type", "yaml"}, append(args[1:], path)...)...)...)
+			testkeys.RunSOPS(t, env, nil, append(args[:1:1], append([]string{
+				"--input-type", "yaml",
+				"--output-type", "yaml",
+			}, append(args[1:], path)...)...)...)
 		}
 	}
 	set := func(key, value string) func(*testing.T, string) {
@@ -108,38 +114,60 @@ func TestInputs(t *testing.T) {
 		{name: "a comment elsewhere", key: "a", change: edit(line("#ENC"), ""), same: true},
 		{name: "a comment elsewhere, of a map", key: "m", change: edit(line("#ENC"), ""), same: true},
 		{name: "a comment of the whole file", key: "", change: edit(line("#ENC"), "")},
-		{name: "the place of the file", key: "m",
-			request: func(r *resolve.Request) { r.Secrets[0].SopsFile = write(t, original) }, same: true},
-		{name: "the name of the secret", key: "a",
-			request: func(r *resolve.Request) { r.Secrets[1].Name = "w" }},
+		{
+			name: "the place of the file", key: "m",
+			request: func(r *resolve.Request) { r.Secrets[0].SopsFile = write(t, original) }, same: true,
+		},
+		{
+			name: "the name of the secret", key: "a",
+			request: func(r *resolve.Request) { r.Secrets[1].Name = "w" },
+		},
 		{name: "the key", key: "a", request: func(r *resolve.Request) { r.Secrets[0].Key = "other" }},
 		{name: "the order", key: "a", request: func(r *resolve.Request) {
 			r.Secrets[0], r.Secrets[1] = r.Secrets[1], r.Secrets[0]
 			r.Templates[0], r.Templates[1] = r.Templates[1], r.Templates[0]
 		}, same: true},
-		{name: "a template", key: "a",
-			request: func(r *resolve.Request) { r.Templates[1].Content = "new" }},
-		{name: "the name of a template", key: "a",
-			request: func(r *resolve.Request) { r.Templates[1].Name = "new" }},
-		{name: "a template from a file", key: "a",
+		{
+			name: "a template", key: "a",
+			request: func(r *resolve.Request) { r.Templates[1].Content = "new" },
+		},
+		{
+			name: "the name of a template", key: "a",
+			request: func(r *resolve.Request) { r.Templates[1].Name = "new" },
+		},
+		{
+			name: "a template from a file", key: "a",
 			request: func(r *resolve.Request) {
 				r.Templates[1] = manifest.Text{Name: "v", File: write(t,
 					"no placeholder")}
-			}, same: true},
-		{name: "a placeholder in use", key: "a",
+			}, same: true,
+		},
+		{
+			name: "a placeholder in use", key: "a",
 			request: func(r *resolve.Request) {
-				r.Placeholders = map[string]string{"u": "<s>",
-					"s": "<x>"}
-			}},
-		{name: "a placeholder not in use", key: "a",
+				r.Placeholders = map[string]string{
+					"u": "<s>",
+					"s": "<x>",
+				}
+			},
+		},
+		{
+			name: "a placeholder not in use", key: "a",
 			request: func(r *resolve.Request) {
-				r.Placeholders = map[string]string{"s": "<s>",
-					"u": "<x>"}
-			}, same: true},
-		{name: "the keys of this host", key: "a",
-			request: func(r *resolve.Request) { r.Keys.AgeKeyFile = "/new" }, same: true},
-		{name: "a secret less", key: "a",
-			request: func(r *resolve.Request) { r.Secrets = r.Secrets[:1] }},
+				r.Placeholders = map[string]string{
+					"s": "<s>",
+					"u": "<x>",
+				}
+			}, same: true,
+		},
+		{
+			name: "the keys of this host", key: "a",
+			request: func(r *resolve.Request) { r.Keys.AgeKeyFile = "/new" }, same: true,
+		},
+		{
+			name: "a secret less", key: "a",
+			request: func(r *resolve.Request) { r.Secrets = r.Secrets[:1] },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,8 +223,10 @@ template "t": read /no/such/template: no such file or directory`
 	if err := resolve.Check(req, resolve.CheckManifest); err == nil || err.Error() != want {
 		t.Errorf("check of the manifest: %v", err)
 	}
-	req = resolve.Request{Secrets: []manifest.Source{{Name: "s", SopsFile: path,
-		Format: manifest.YAML, Key: "a"}}}
+	req = resolve.Request{Secrets: []manifest.Source{{
+		Name: "s", SopsFile: path,
+		Format: manifest.YAML, Key: "a",
+	}}}
 	if got := inputs(t, req); strings.Contains(got, "POISON") || !strings.Contains(got,
 		"ENC[AES256_GCM,") {
 		t.Errorf("inputs are %q", got)

@@ -24,16 +24,26 @@ func TestCheckRecipients(t *testing.T) {
 		ok         bool
 	}{
 		{"raw key", testkeys.Encrypt(t, "yaml", "a: b", "--age", own), []string{own}, true},
-		{"converted key", testkeys.Encrypt(t, "yaml", "a: b", "--age", sshToAge(t, own)), []string{own},
-			true},
-		{"one of several", testkeys.Encrypt(t, "yaml", "a: b", "--age", sshToAge(t, own)),
-			[]string{testkeys.Public(t, testkeys.Age), own}, true},
+		{
+			"converted key", testkeys.Encrypt(t, "yaml", "a: b", "--age", sshToAge(t, own)),
+			[]string{own},
+			true,
+		},
+		{
+			"one of several", testkeys.Encrypt(t, "yaml", "a: b", "--age", sshToAge(t, own)),
+			[]string{testkeys.Public(t, testkeys.Age), own},
+			true,
+		},
 		{"another host", testkeys.Encrypt(t, "yaml", "a: b", "--age", own), []string{testkeys.Public(t,
 			testkeys.Age)}, false},
-		{"two of three groups", shamir, []string{testkeys.Public(t, testkeys.SSHRSA2048),
-			testkeys.Public(t, testkeys.SSHRSA4096)}, true},
-		{"one of three groups", shamir, []string{testkeys.Public(t, testkeys.SSHRSA2048),
-			testkeys.GPGEd25519Fingerprint}, false},
+		{"two of three groups", shamir, []string{
+			testkeys.Public(t, testkeys.SSHRSA2048),
+			testkeys.Public(t, testkeys.SSHRSA4096),
+		}, true},
+		{"one of three groups", shamir, []string{
+			testkeys.Public(t, testkeys.SSHRSA2048),
+			testkeys.GPGEd25519Fingerprint,
+		}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,8 +55,10 @@ func TestCheckRecipients(t *testing.T) {
 				}
 				hosts = append(hosts, key)
 			}
-			err := resolve.CheckRecipients(resolve.Request{Secrets: []manifest.Source{{Name: "s",
-				SopsFile: c.path, Format: manifest.YAML}}}, hosts)
+			err := resolve.CheckRecipients(resolve.Request{Secrets: []manifest.Source{{
+				Name:     "s",
+				SopsFile: c.path, Format: manifest.YAML,
+			}}}, hosts)
 			if (err == nil) != c.ok {
 				t.Errorf("error is %v", err)
 			}

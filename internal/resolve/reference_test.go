@@ -33,8 +33,10 @@ func TestReference_keyThatCannotBeImported(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.Age))
 	req := resolve.Request{
-		Keys: manifest.KeySources{SSHKeyPaths: []string{write(t, "no key"), "/no/such/key",
-			t.TempDir()}},
+		Keys: manifest.KeySources{SSHKeyPaths: []string{
+			write(t, "no key"), "/no/such/key",
+			t.TempDir(),
+		}},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
 	}
 	printed := report(run(t, req).Err())
@@ -59,8 +61,10 @@ func TestReference_keyFileThatIsMissing(t *testing.T) {
 	t.Parallel()
 	path := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.SSHEd25519))
 	if got := one(t, run(t, resolve.Request{
-		Keys: manifest.KeySources{AgeKeyFile: "/no/such/key",
-			AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)}},
+		Keys: manifest.KeySources{
+			AgeKeyFile:     "/no/such/key",
+			AgeSSHKeyPaths: []string{testkeys.Path(t, testkeys.SSHEd25519)},
+		},
 		Secrets: []manifest.Source{{Name: "s", SopsFile: path, Format: manifest.YAML, Key: "a"}},
 	})); got != "b" {
 		t.Errorf("%q", got)
@@ -89,8 +93,10 @@ func TestReference_nestedKeys(t *testing.T) {
 	// there are none.
 	text := strings.Replace(read(t, testkeys.Encrypt(t, "yaml", "a: b\n", "--age", testkeys.Public(t,
 		testkeys.Age))), "a: ENC", "1: ENC", 1)
-	req.Secrets[0] = manifest.Source{Name: "s", SopsFile: write(t, text), Format: manifest.YAML,
-		Key: "1"}
+	req.Secrets[0] = manifest.Source{
+		Name: "s", SopsFile: write(t, text), Format: manifest.YAML,
+		Key: "1",
+	}
 	if err := run(t, req).Err(); err == nil {
 		t.Error("a name that is a number is taken")
 	}
@@ -108,8 +114,10 @@ func TestReference_placeholdersInSecrets(t *testing.T) {
 		Placeholders: map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"},
 	}
 	for _, key := range []string{"a", "b", "c"} {
-		req.Secrets = append(req.Secrets, manifest.Source{Name: key, SopsFile: path,
-			Format: manifest.YAML, Key: key})
+		req.Secrets = append(req.Secrets, manifest.Source{
+			Name: key, SopsFile: path,
+			Format: manifest.YAML, Key: key,
+		})
 	}
 	for range 20 {
 		if got := string(run(t, req).Templates["t"].Data); got != "@b@ @c@ @a@ @d@" {
@@ -198,8 +206,10 @@ func TestReference_keysBelowHome(t *testing.T) {
 	file := testkeys.Encrypt(t, "yaml", "a: b", "--age", testkeys.Public(t, testkeys.Age))
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	req := resolve.Request{Getenv: os.Getenv, Secrets: []manifest.Source{{Name: "s", SopsFile: file,
-		Format: manifest.YAML, Key: "a"}}}
+	req := resolve.Request{Getenv: os.Getenv, Secrets: []manifest.Source{{
+		Name: "s", SopsFile: file,
+		Format: manifest.YAML, Key: "a",
+	}}}
 	if err := run(t, req).Err(); err == nil || !strings.Contains(report(err),
 		"p: hint: no key source is configured\n") {
 		t.Errorf("in system mode: %v", report(err))

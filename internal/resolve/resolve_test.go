@@ -45,14 +45,21 @@ func TestRun_everyFormat(t *testing.T) {
 			"empty": `["empty"]`, "list": `["list"]`, "list/1": `["list"][2]`, "map": `["map"]`, "map/deep/er": `["map"]["deep"]["er"]`,
 			"map/a/b": `["map"]["a/b"]`, "list/2/c": `["list"][3]["c"]`,
 		}},
-		{manifest.JSON,
-			`{"a": "x", "n": 9007199254740993, "t": true, "z": null, "l": [1, "b", {"c": "d"}], "m": {"k": "v"}}`, map[string]string{
+		{
+			manifest.JSON,
+			`{"a": "x", "n": 9007199254740993, "t": true, "z": null, "l": [1, "b", {"c": "d"}], "m": {"k": "v"}}`,
+			map[string]string{
 				"a": `["a"]`, "n": `["n"]`, "t": `["t"]`, "l": `["l"]`, "l/2/c": `["l"][2]["c"]`, "m": `["m"]`, "m/k": `["m"]["k"]`,
-			}},
-		{manifest.Dotenv, "A=b\n# comment\nC=d e=f\nM=two\\nlines\n", map[string]string{"A": `["A"]`,
-			"C": `["C"]`, "M": `["M"]`}},
-		{manifest.INI, "top = 1\n\n[s]\na = b\n\n[t]\nc = d\n", map[string]string{"s/a": `["s"]["a"]`,
-			"t/c": `["t"]["c"]`, "DEFAULT/top": `["DEFAULT"]["top"]`}},
+			},
+		},
+		{manifest.Dotenv, "A=b\n# comment\nC=d e=f\nM=two\\nlines\n", map[string]string{
+			"A": `["A"]`,
+			"C": `["C"]`, "M": `["M"]`,
+		}},
+		{manifest.INI, "top = 1\n\n[s]\na = b\n\n[t]\nc = d\n", map[string]string{
+			"s/a": `["s"]["a"]`,
+			"t/c": `["t"]["c"]`, "DEFAULT/top": `["DEFAULT"]["top"]`,
+		}},
 		{manifest.Binary, "\x01binary\n\xff", nil},
 	} {
 		t.Run(string(c.format), func(t *testing.T) {
@@ -60,8 +67,10 @@ func TestRun_everyFormat(t *testing.T) {
 			path := testkeys.Encrypt(t, string(c.format), c.text, "--age", recipient)
 			req := resolve.Request{Keys: manifest.KeySources{AgeKeyFile: testkeys.Path(t, testkeys.Age)}}
 			sops := func(extra ...string) []byte {
-				return testkeys.RunSOPS(t, env, nil, append(append([]string{"decrypt", "--input-type",
-					string(c.format), "--output-type", string(c.format)}, extra...), path)...)
+				return testkeys.RunSOPS(t, env, nil, append(append([]string{
+					"decrypt", "--input-type",
+					string(c.format), "--output-type", string(c.format),
+				}, extra...), path)...)
 			}
 			want := map[string][]byte{"": sops()}
 			for key, extract := range c.keys {
@@ -71,8 +80,10 @@ func TestRun_everyFormat(t *testing.T) {
 				}
 			}
 			for key := range want {
-				req.Secrets = append(req.Secrets, manifest.Source{Name: "of " + key, SopsFile: path,
-					Format: c.format, Key: key})
+				req.Secrets = append(req.Secrets, manifest.Source{
+					Name: "of " + key, SopsFile: path,
+					Format: c.format, Key: key,
+				})
 			}
 			result := resolve.Run(context.Background(), req)
 			if err := result.Err(); err != nil {

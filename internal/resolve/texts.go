@@ -22,7 +22,8 @@ func (req Request) known() map[string]bool {
 // readTemplate returns the text of a template and the names of the secrets in it, all of which
 // are known.
 func readTemplate(set *template.Set, t manifest.Text, known map[string]bool) (text string,
-	names []string, err error) {
+	names []string, err error,
+) {
 	if text, err = templateText(t); err != nil {
 		return "", nil, err
 	}

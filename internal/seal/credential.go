@@ -111,7 +111,8 @@ func (h *header) encode() []byte {
 	return b
 }
 
-// reader takes fields from the beginning of a credential; after the first that is missing it is bad.
+// reader takes fields from the beginning of a credential; after the first that is missing it is
+// bad.
 type reader struct {
 	b   []byte
 	at  int

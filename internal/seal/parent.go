@@ -95,9 +95,9 @@ func (t *TPM) flush(h tpm2.TPMHandle) {
 	_, _ = tpm2.FlushContext{FlushHandle: h}.Execute(t) // the kernel's resource manager does it at the latest when we end
 }
 
-// Identity is what a credential depends on: the TPM, which becomes another one when it is cleared, and
-// the present values of PCRs. It takes one command, and a second one for PCRs, where the storage root
-// key is there.
+// Identity is what a credential depends on: the TPM, which becomes another one when it is cleared,
+// and the present values of PCRs. It takes one command, and a second one for PCRs, where the
+// storage root key is there.
 func (t *TPM) Identity(pcrs ...uint) ([]byte, error) {
 	p, done, err := t.parent(TPM2SRK)
 	if err != nil {
@@ -130,7 +130,8 @@ func (t *TPM) PublicKey(f Format) (*PublicKey, error) {
 	return &PublicKey{format: f, public: p.public}, nil
 }
 
-// String is the form in which public keys are handed on: the format, a colon, and a TPMT_PUBLIC in base64.
+// String is the form in which public keys are handed on: the format, a colon, and a TPMT_PUBLIC in
+// base64.
 func (k *PublicKey) String() string {
 	return string(k.format) + ":" + base64.StdEncoding.EncodeToString(tpm2.Marshal(k.public))
 }
@@ -158,8 +159,8 @@ func ParsePublicKey(s string) (*PublicKey, error) {
 	return &PublicKey{format: f, public: *public}, nil
 }
 
-// serialized is how libtss2 writes a reference to a persistent key (Esys_TR_Serialize): its handle, its
-// name, the kind of resource, its public area.
+// serialized is how libtss2 writes a reference to a persistent key (Esys_TR_Serialize): its handle,
+// its name, the kind of resource, its public area.
 func serialized(p *parent) []byte {
 	const keyResource = 1
 	b := binary.BigEndian.AppendUint32(nil, uint32(srkHandle))

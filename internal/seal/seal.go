@@ -77,8 +77,8 @@ func mask(pcrs []uint) (m uint64) {
 	return m
 }
 
-// Seal makes a credential that only this TPM opens, and has it opened once before it is handed out. It
-// takes at most ten commands. A credential of format [Null] needs no TPM, which may be nil then.
+// Seal makes a credential that only this TPM opens, and has it opened once before it is handed out.
+// It takes at most ten commands. A credential of format [Null] needs no TPM, which may be nil then.
 func Seal(t *TPM, o Options, data []byte) ([]byte, error) {
 	h, secret, err := o.header()
 	if err != nil {
@@ -196,7 +196,8 @@ func SealFor(key *PublicKey, o Options, data []byte) ([]byte, error) {
 	return encrypt(h, secret, o.Name, data)
 }
 
-// Open gives the content of a credential. Those of format [Null] need no TPM, which may be nil then.
+// Open gives the content of a credential. Those of format [Null] need no TPM, which may be nil
+// then.
 func Open(t *TPM, name string, text []byte) ([]byte, error) {
 	b, err := decode(text)
 	if err != nil {

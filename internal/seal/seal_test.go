@@ -170,7 +170,8 @@ func systemdRoot(t *testing.T, version string) string {
 	return root
 }
 
-// TestSealFor seals with the public key alone: the TPM it belongs to opens it, for us and for systemd.
+// TestSealFor seals with the public key alone: the TPM it belongs to opens it, for us and for
+// systemd.
 func TestSealFor(t *testing.T) {
 	t.Parallel()
 	s, other := swtpm.New(t), swtpm.New(t)
@@ -281,8 +282,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// TestCommands holds sealing to what a slow TPM is asked for: with the identity and the counter, which a run
-// of append reads too, it is twelve.
+// TestCommands holds sealing to what a slow TPM is asked for: with the identity and the counter,
+// which a run of append reads too, it is twelve.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	s := swtpm.New(t)

@@ -15,9 +15,9 @@ type File struct {
 	Data     []byte
 }
 
-// Tmpfiles lists files in the format of tmpfiles.d(5), contents included, so that one credential holds
-// all of them and systemd-tmpfiles lays them out with owner and mode: opening a credential costs stage 1
-// a command of the TPM that can take a second, whatever its size.
+// Tmpfiles lists files in the format of tmpfiles.d(5), contents included, so that one credential
+// holds all of them and systemd-tmpfiles lays them out with owner and mode: opening a credential
+// costs stage 1 a command of the TPM that can take a second, whatever its size.
 func Tmpfiles(files []File) []byte {
 	var b strings.Builder
 	for _, f := range files {

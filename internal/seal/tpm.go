@@ -33,8 +33,8 @@ type TPM struct {
 	commands int
 }
 
-// Dial opens a TPM: a device, or "swtpm:path=SOCKET" or "swtpm:host=HOST,port=PORT" as libtss2 writes
-// them. All commands end when ctx does. The error wraps [ErrNoTPM] where there is none.
+// Dial opens a TPM: a device, or "swtpm:path=SOCKET" or "swtpm:host=HOST,port=PORT" as libtss2
+// writes them. All commands end when ctx does. The error wraps [ErrNoTPM] where there is none.
 func Dial(ctx context.Context, device string) (*TPM, error) {
 	if device == "" {
 		device = DefaultDevice
@@ -78,7 +78,8 @@ func (t *TPM) Close() error { return t.conn.Close() }
 func (t *TPM) Commands() int { return t.commands }
 
 // Send sends one command and reads the answer. A TPM that is busy with itself says so, and is asked
-// again (TPM 2.0 Library, part 2, 6.6.3: TPM_RC_RETRY, TPM_RC_TESTING), as the kernel does for its own.
+// again (TPM 2.0 Library, part 2, 6.6.3: TPM_RC_RETRY, TPM_RC_TESTING), as the kernel does for its
+// own.
 func (t *TPM) Send(command []byte) ([]byte, error) {
 	t.commands++
 	for wait := 10 * time.Millisecond; ; wait *= 2 {

@@ -73,7 +73,8 @@ func TestStandIn(t *testing.T) {
 	}
 }
 
-// TestStandIn_hckmsID holds the one constructor that reading a file's metadata needs against the one of sops.
+// TestStandIn_hckmsID holds the one constructor that reading a file's metadata needs against the
+// one of sops.
 func TestStandIn_hckmsID(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"r:u", " r : u ", "r", ":u", "r:", "", "r:u:v"} {

@@ -15,12 +15,14 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
-// cause is what is wrong with a file, in words that quote nothing of it but names of keys and fields, and numbers of lines.
+// cause is what is wrong with a file, in words that quote nothing of it but names of keys and
+// fields, and numbers of lines.
 type cause string
 
 func (c cause) Error() string { return string(c) }
 
-// The errors of the parsers are texts, which quote the lines they stumble over, and those may be plaintext.
+// The errors of the parsers are texts, which quote the lines they stumble over, and those may be
+// plaintext.
 var (
 	yamlDuplicate = pattern.New(`line (\d+): mapping key ("[^"]{1,100}"|\d+) already defined at line (\d+)`)
 	yamlLine      = pattern.New(`yaml: line (\d+): (.*)`)

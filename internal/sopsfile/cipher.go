@@ -18,8 +18,9 @@ const cipherBegin = "ENC[AES256_GCM,data:"
 
 var errCiphertext = errors.New("not an encrypted value, or not of this key")
 
-// valueCipher decrypts the values of one file, as sops's own cipher does. That one finds the parts of a value with a regular
-// expression, which is most of the time that a large file takes, and expands the key anew for each value.
+// valueCipher decrypts the values of one file, as sops's own cipher does. That one finds the parts
+// of a value with a regular expression, which is most of the time that a large file takes, and
+// expands the key anew for each value.
 type valueCipher struct {
 	block cipher.Block
 	modes map[int]cipher.AEAD // by the length of the nonce: sops writes 32 bytes, and takes what it finds
@@ -38,7 +39,8 @@ func (*valueCipher) Encrypt(any, []byte, string) (string, error) {
 	return "", errors.New("not a cipher for encryption")
 }
 
-// Decrypt decrypts a value with the key that the cipher was made for. The place of the value is authenticated with it.
+// Decrypt decrypts a value with the key that the cipher was made for. The place of the value is
+// authenticated with it.
 func (c *valueCipher) Decrypt(ciphertext string, _ []byte, place string) (any, error) {
 	if ciphertext == "" { // sops does not encrypt the empty string
 		return "", nil
@@ -70,8 +72,8 @@ func (c *valueCipher) mode(nonceSize int) (cipher.AEAD, error) {
 	return mode, nil
 }
 
-// parts takes ENC[AES256_GCM,data:…,iv:…,tag:…,type:…] apart. The tag stands behind the data, as GCM wants it. Sops looks at
-// the first line only, and at nothing behind the last bracket in it.
+// parts takes ENC[AES256_GCM,data:…,iv:…,tag:…,type:…] apart. The tag stands behind the data, as
+// GCM wants it. Sops looks at the first line only, and at nothing behind the last bracket in it.
 func parts(ciphertext string) (data, nonce []byte, kind string, ok bool) {
 	line, _, _ := strings.Cut(ciphertext, "\n")
 	rest, begins := strings.CutPrefix(line, cipherBegin)

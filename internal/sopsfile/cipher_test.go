@@ -69,7 +69,8 @@ func encrypted(t testing.TB, value any, place string) string {
 	return text
 }
 
-// The cipher says what sops's own says, of every type, and of whatever else a file may have in the place of a value.
+// The cipher says what sops's own says, of every type, and of whatever else a file may have in the
+// place of a value.
 func TestCipher_asSops(t *testing.T) {
 	t.Parallel()
 	for _, value := range samples() {
@@ -102,7 +103,8 @@ func TestCipher_asSops(t *testing.T) {
 	}
 }
 
-// A number that this machine has no integer for is its digits, and what authenticates it is the same.
+// A number that this machine has no integer for is its digits, and what authenticates it is the
+// same.
 func TestCipher_largeNumber(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(encrypted(t, "3000000000", "a:"), "type:str", "type:int", 1)

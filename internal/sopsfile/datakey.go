@@ -39,7 +39,8 @@ type Attempt struct {
 type NoKeyError struct {
 	// Attempts has one entry for each recipient, in the order of the file.
 	Attempts []Attempt
-	// Groups is the number of key groups, Needed of how many a key is needed, Have of how many there was one.
+	// Groups is the number of key groups, Needed of how many a key is needed, Have of how many there
+	// was one.
 	Groups, Needed, Have int
 }
 
@@ -75,8 +76,8 @@ func (r Recipient) Name() string {
 	return r.Type + " " + Short(r.ID)
 }
 
-// Short shortens a recipient that is longer than a line to its kind, its beginning and its end: a post-quantum one has 2000
-// characters, an RSA key 400.
+// Short shortens a recipient that is longer than a line to its kind, its beginning and its end: a
+// post-quantum one has 2000 characters, an RSA key 400.
 func Short(id string) string {
 	const most, begin, end = 120, 24, 12
 	if len(id) <= most {
@@ -122,7 +123,8 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 	}
 }
 
-// dataKey finds the data key: keys in memory are tried on all recipients first, then programs, then the network.
+// dataKey finds the data key: keys in memory are tried on all recipients first, then programs, then
+// the network.
 func (f *File) dataKey(ctx context.Context, ring *keyring.Ring) ([]byte, []Attempt, error) {
 	if err := remotekey.AuditLog(); err != nil {
 		return nil, nil, err
@@ -163,8 +165,8 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring) ([]byte, []Attem
 	return key, s.attempts, nil
 }
 
-// fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the time is over it is
-// left alone, and ends with the process.
+// fromService asks the service that has a key. Sops's own clients cannot be interrupted: when the
+// time is over it is left alone, and ends with the process.
 func fromService(ctx context.Context, ring *keyring.Ring, r Recipient) ([]byte, error) {
 	return keyring.Ask(ctx, ring, r.Type+" "+r.ID, func() (part []byte, err error) {
 		err = guard(func() error {

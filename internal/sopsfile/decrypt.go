@@ -20,8 +20,9 @@ type Plain struct {
 	index    index
 }
 
-// Decrypt decrypts the file and checks its message authentication code. Programs and key services are waited for as the ring
-// says. What came of each recipient is told on success too. When no key fits the error is a *NoKeyError.
+// Decrypt decrypts the file and checks its message authentication code. Programs and key services
+// are waited for as the ring says. What came of each recipient is told on success too. When no key
+// fits the error is a *NoKeyError.
 func (f *File) Decrypt(ctx context.Context, ring *keyring.Ring) (*Plain, []Attempt, error) {
 	key, attempts, err := f.dataKey(ctx, ring)
 	if err != nil {
@@ -72,8 +73,8 @@ func (c *checkedCipher) Decrypt(ciphertext string, key []byte, path string) (any
 	return plain, nil
 }
 
-// explain replaces the error of a walk over a tree, which may quote values. The walk ends with the first value that cannot be
-// decrypted, but goes on behind a comment.
+// explain replaces the error of a walk over a tree, which may quote values. The walk ends with the
+// first value that cannot be decrypted, but goes on behind a comment.
 func (c *checkedCipher) explain(err error) error {
 	if c.fault != nil && strings.Contains(err.Error(), "Could not decrypt value") {
 		return c.fault

@@ -87,7 +87,8 @@ func TestDecrypt_agreesWithSOPS(t *testing.T) {
 	}
 }
 
-// Where a file holds values that are not reached by the first document, the first section, the first of a name.
+// Where a file holds values that are not reached by the first document, the first section, the
+// first of a name.
 func TestValue_whereThereAreSeveral(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, format, text, key, want string }{

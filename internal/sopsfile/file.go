@@ -26,9 +26,11 @@ type File struct {
 
 // Recipient is one of those for whom a file is encrypted.
 type Recipient struct {
-	// Group is the number of the key group, from 0. Files that need keys of several groups have more than one.
+	// Group is the number of the key group, from 0. Files that need keys of several groups have more
+	// than one.
 	Group int `json:"group"`
-	// Type is the word of sops for it: "age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault" or "hckms".
+	// Type is the word of sops for it: "age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault" or
+	// "hckms".
 	Type string `json:"type"`
 	// ID is the age recipient, the OpenPGP fingerprint, or the name of the key of a service.
 	ID string `json:"id"`
@@ -138,7 +140,8 @@ func (f *File) Groups() (count, needed int) {
 	return count, needed
 }
 
-// NeedsRemoteKey says whether keys on a host never suffice: in too many key groups there are only keys of clouds and vaults.
+// NeedsRemoteKey says whether keys on a host never suffice: in too many key groups there are only
+// keys of clouds and vaults.
 func (f *File) NeedsRemoteKey() bool {
 	local := make(map[int]bool)
 	for _, r := range f.Recipients() {

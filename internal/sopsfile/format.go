@@ -20,7 +20,8 @@ type traits struct {
 	bound func(data []byte) error
 	// comments says that comments are a part of what is printed.
 	comments bool
-	// untyped says that all values are texts: a number that another format left is printed as its digits.
+	// untyped says that all values are texts: a number that another format left is printed as its
+	// digits.
 	untyped bool
 	// sections says that a map is printed as a section with its name.
 	sections bool

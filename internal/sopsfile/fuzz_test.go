@@ -15,8 +15,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// Whatever stands in a file and whatever key is asked for: no panic, short errors, and with and without keys the same answer to
-// whether there is such a value.
+// Whatever stands in a file and whatever key is asked for: no panic, short errors, and with and
+// without keys the same answer to whether there is such a value.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/corpus/v3.13.3/*")
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds on a file, held before it is given to a parser. Whoever can change a file of a repository must not be able to end
-// a run, and with it all other secrets: a stack overflow cannot be recovered, nor can memory that is not there.
+// Bounds on a file, held before it is given to a parser. Whoever can change a file of a repository
+// must not be able to end a run, and with it all other secrets: a stack overflow cannot be
+// recovered, nor can memory that is not there.
 const (
 	// maxFileBytes is what becomes, in the trees that sops makes of it, many times as large.
 	maxFileBytes = 64 << 20
@@ -17,8 +18,8 @@ const (
 	maxDepth = 10_000
 	// maxAliased is how many values the aliases of a YAML file may stand for.
 	maxAliased = 1_000_000
-	// maxFlatMetadata is how many lines of metadata a dotenv file may have: a line for each field of a recipient.
-	// Sops takes them out of the file one by one, which costs the square of their number.
+	// maxFlatMetadata is how many lines of metadata a dotenv file may have: a line for each field of a
+	// recipient. Sops takes them out of the file one by one, which costs the square of their number.
 	maxFlatMetadata = 10_000
 )
 
@@ -77,8 +78,8 @@ func boundFlat(data []byte) error {
 	return nil
 }
 
-// boundAliases looks at what the aliases of a YAML document stand for, with which a small file can be made larger than any
-// memory, or endless.
+// boundAliases looks at what the aliases of a YAML document stand for, with which a small file can
+// be made larger than any memory, or endless.
 func boundAliases(document *yaml.Node) error {
 	c := counter{anchors: make(map[*yaml.Node]int)}
 	if c.count(document)-c.plain > maxAliased {

@@ -26,7 +26,8 @@ func nested(n int, begin, text, end string) string {
 	return strings.Repeat(begin, n) + text + strings.Repeat(end, n)
 }
 
-// Files that no memory and no stack is large enough for are refused before they are parsed, and in no time.
+// Files that no memory and no stack is large enough for are refused before they are parsed, and in
+// no time.
 func TestParse_bounds(t *testing.T) {
 	t.Parallel()
 	laughs := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"

@@ -12,15 +12,16 @@ import (
 	"github.com/getsops/sops/v3"
 )
 
-// Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No key is needed for that. It is not
-// safe for concurrent use.
+// Sealed is an encrypted file of which it is known, for every value, whether it is encrypted. No
+// key is needed for that. It is not safe for concurrent use.
 type Sealed struct {
 	file     *File
 	branches sops.TreeBranches
 	index    index
 }
 
-// Seal finds the encrypted values of the file. It is an error when a value that should be encrypted is not.
+// Seal finds the encrypted values of the file. It is an error when a value that should be encrypted
+// is not.
 func (f *File) Seal() (*Sealed, error) {
 	tree := f.tree
 	tree.Branches = clone(f.tree.Branches)
@@ -35,8 +36,8 @@ func (f *File) Seal() (*Sealed, error) {
 	return &Sealed{f, tree.Branches, make(index)}, nil
 }
 
-// markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's decision alone. The mark is the
-// type, bytes, which no reader of a format makes.
+// markingCipher "decrypts" a value by marking that it is encrypted: which values are is sops's
+// decision alone. The mark is the type, bytes, which no reader of a format makes.
 type markingCipher struct{}
 
 func (markingCipher) Encrypt(any, []byte, string) (string, error) {
@@ -73,8 +74,8 @@ func (s *Sealed) Has(key string) error {
 	return err
 }
 
-// Warning says that the value of a key is no text, and so perhaps not what its author wrote: YAML reads 012345 as 5349, and
-// 1.10 as 1.1, before sops encrypts it. It is empty for all others.
+// Warning says that the value of a key is no text, and so perhaps not what its author wrote: YAML
+// reads 012345 as 5349, and 1.10 as 1.1, before sops encrypts it. It is empty for all others.
 func (s *Sealed) Warning(key string) string {
 	_, v, err := s.index.find(s.branches, key)
 	if err != nil || key == "" {
@@ -107,8 +108,9 @@ func cipherType(ciphertext []byte) string {
 	return string(bytes.TrimSuffix(ciphertext[at+len(",type:"):], []byte("]")))
 }
 
-// Write writes what decides the value of a key to w, in a form in which different inputs never look alike: the value as it
-// stands in the file, encrypted or not, with the names below it. Comments count where they are part of what is printed.
+// Write writes what decides the value of a key to w, in a form in which different inputs never look
+// alike: the value as it stands in the file, encrypted or not, with the names below it. Comments
+// count where they are part of what is printed.
 func (s *Sealed) Write(w io.Writer, key string) error {
 	e := &encoder{w: w, comments: s.file.comments}
 	e.text('f', string(s.file.format))

@@ -72,7 +72,8 @@ func corpus(t *testing.T) []string {
 	return expected
 }
 
-// Files of all formats that sops wrote from 2019 on are what its newest version prints, byte for byte.
+// Files of all formats that sops wrote from 2019 on are what its newest version prints, byte for
+// byte.
 func TestDecrypt_filesOfManyVersions(t *testing.T) {
 	t.Parallel()
 	for _, expected := range corpus(t) {

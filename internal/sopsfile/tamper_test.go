@@ -31,8 +31,8 @@ func line(t *testing.T, text, word string) string {
 	return found
 }
 
-// Whatever is done to a file without sops is found, is said with the name of the key where that is known, and is said without
-// a value or an authentication code.
+// Whatever is done to a file without sops is found, is said with the name of the key where that is
+// known, and is said without a value or an authentication code.
 func TestDecrypt_findsTampering(t *testing.T) {
 	t.Parallel()
 	text := read(t, "testdata/corpus/v3.13.3/secrets.yaml")

@@ -11,8 +11,8 @@ import (
 	"github.com/getsops/sops/v3/stores"
 )
 
-// Value is the value of a key; the empty key is the whole file. The package comment says how keys are read and values are
-// printed.
+// Value is the value of a key; the empty key is the whole file. The package comment says how keys
+// are read and values are printed.
 func (p *Plain) Value(key string) ([]byte, error) {
 	if key == "" {
 		return p.whole()
@@ -35,7 +35,8 @@ func (p *Plain) Value(key string) ([]byte, error) {
 	return out, nil
 }
 
-// errNull says that a key was left empty, which is no secret: it would become a file with the word null.
+// errNull says that a key was left empty, which is no secret: it would become a file with the word
+// null.
 func errNull(key string) error { return fmt.Errorf("key %q has no value (null)", key) }
 
 func (p *Plain) whole() ([]byte, error) {
@@ -75,11 +76,13 @@ func (f *File) print(path []string, v any) ([]byte, error) {
 	return bytes.TrimSuffix(out, []byte("\n")), err
 }
 
-// index finds values by name. It remembers the names of every map that it was asked about, by the map's first item: a file may
-// have thousands of values, all of which are asked for one after the other. It is not safe for concurrent use.
+// index finds values by name. It remembers the names of every map that it was asked about, by the
+// map's first item: a file may have thousands of values, all of which are asked for one after the
+// other. It is not safe for concurrent use.
 type index map[*sops.TreeItem]map[string]any
 
-// find looks a key up in the documents of a file. It returns the path that led to the value, element by element.
+// find looks a key up in the documents of a file. It returns the path that led to the value,
+// element by element.
 func (x index) find(documents sops.TreeBranches, key string) (path []string, value any, err error) {
 	elements := strings.Split(key, "/")
 	var first *lookupError
@@ -106,7 +109,8 @@ type lookupError struct {
 
 func (e *lookupError) Error() string { return e.what }
 
-// walk follows elements from v on. Where a map has no value of that name longer names are tried, which contain slashes.
+// walk follows elements from v on. Where a map has no value of that name longer names are tried,
+// which contain slashes.
 func (x index) walk(v any, at, elements []string) ([]string, any, *lookupError) {
 	if len(elements) == 0 {
 		return at, v, nil

@@ -12,9 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// loadYAML reads an encrypted YAML file as sops's own store does. That one parses a file twice, the first time only to find keys
-// that stand twice, for which the parser compares each key of a map with all others: 5000 keys take as long for that as for
-// everything else together. A file of plain maps, lists and values, as sops writes them, is parsed once here, and its keys are looked up;
+// loadYAML reads an encrypted YAML file as sops's own store does. That one parses a file twice, the
+// first time only to find keys that stand twice, for which the parser compares each key of a map
+// with all others: 5000 keys take as long for that as for everything else together. A file of plain
+// maps, lists and values, as sops writes them, is parsed once here, and its keys are looked up;
 // whatever else stands in a file is left to sops.
 func loadYAML(data []byte, store sops.Store) (sops.Tree, error) {
 	documents, err := parseYAML(data)
@@ -48,8 +49,8 @@ func parseYAML(data []byte) (documents []*yaml.Node, err error) {
 	}
 }
 
-// plainYAML makes a tree of a single document without comments, anchors, aliases, merges and explicit tags, whose keys are
-// strings, each once in its map; ok is false for all others.
+// plainYAML makes a tree of a single document without comments, anchors, aliases, merges and
+// explicit tags, whose keys are strings, each once in its map; ok is false for all others.
 func plainYAML(documents []*yaml.Node) (branch sops.TreeBranch, ok bool) {
 	if len(documents) != 1 || documents[0].Kind != yaml.DocumentNode || !isPlain(documents[0]) || len(documents[0].Content) != 1 {
 		return nil, false
@@ -125,8 +126,9 @@ func plainMap(n *yaml.Node) (any, bool) {
 	return branch, true
 }
 
-// quoteMetadata puts quotes around times and numbers in the metadata that stand there without, as some formatters leave them.
-// Sops up to 3.12 reads them, later ones want texts. It is nil where there is nothing to do.
+// quoteMetadata puts quotes around times and numbers in the metadata that stand there without, as
+// some formatters leave them. Sops up to 3.12 reads them, later ones want texts. It is nil where
+// there is nothing to do.
 func quoteMetadata(documents []*yaml.Node, data []byte) []byte {
 	var bare []*yaml.Node
 	for _, d := range documents[:min(1, len(documents))] {

@@ -20,8 +20,8 @@ import (
 // inGo writes a tree with all its types; other than with reflect.DeepEqual, NaN is NaN.
 func inGo(v any) string { return fmt.Sprintf("%#v", v) }
 
-// sameAsStore reads YAML in both ways and says whether the short one was taken. Where it is, sops reads the file, too, and to the
-// same values.
+// sameAsStore reads YAML in both ways and says whether the short one was taken. Where it is, sops
+// reads the file, too, and to the same values.
 func sameAsStore(t *testing.T, data []byte) (short bool) {
 	t.Helper()
 	branch, short := plainOf(data)
@@ -40,7 +40,8 @@ func sameAsStore(t *testing.T, data []byte) (short bool) {
 	return short
 }
 
-// What sops writes is read in the short way, what is special is left to sops, and both read the same.
+// What sops writes is read in the short way, what is special is left to sops, and both read the
+// same.
 func TestLoadYAML_agreesWithSOPS(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -115,7 +116,8 @@ func TestLoadYAML_agreesWithSOPS(t *testing.T) {
 	}
 }
 
-// The same for some thousand small changes to files that are read in the short way, in the time of a test.
+// The same for some thousand small changes to files that are read in the short way, in the time of
+// a test.
 func TestLoadYAML_mutations(t *testing.T) {
 	t.Parallel()
 	originals := []string{
@@ -202,7 +204,8 @@ func BenchmarkLoadYAML(b *testing.B) {
 	}
 }
 
-// FuzzYAML: whatever is read in the short way sops reads to the same values; the rest is left to it.
+// FuzzYAML: whatever is read in the short way sops reads to the same values; the rest is left to
+// it.
 func FuzzYAML(f *testing.F) {
 	paths, err := filepath.Glob("testdata/corpus/v3.13.3/*.yaml")
 	if err != nil {

@@ -5,8 +5,8 @@ import "strings"
 // bech32Alphabet and bech32Generator are those of BIP 173.
 const bech32Alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
-// encodeBech32 writes data as a Bech32 string (BIP 173) in lower case, without the length limit, as age does
-// (age's specification, "Bech32 encoding").
+// encodeBech32 writes data as a Bech32 string (BIP 173) in lower case, without the length limit, as
+// age does (age's specification, "Bech32 encoding").
 func encodeBech32(prefix string, data []byte) string {
 	words := regroup(data)
 	checked := make([]byte, 0, 2*len(prefix)+1+len(words)+6)

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Generate makes an ed25519 key. The private key is the content of a file as ssh-keygen writes it, without a passphrase.
+// Generate makes an ed25519 key. The private key is the content of a file as ssh-keygen writes it,
+// without a passphrase.
 func Generate(comment string) (private []byte, public Public, err error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -16,10 +16,11 @@ func (e *TypeError) Error() string {
 	return fmt.Sprintf("%s keys cannot decrypt (only ed25519 and RSA keys can)", e.Type)
 }
 
-// Lines reads public keys as they stand in .pub files, authorized_keys and known_hosts and as ssh-keyscan prints them: one a
-// line, before it perhaps options or hosts, behind it perhaps a comment; empty lines and lines that begin with # are left out. It
-// yields the number of each line and its key, or the reason why there is none, a *TypeError where only the type is
-// unfit. No error contains a part of its line.
+// Lines reads public keys as they stand in .pub files, authorized_keys and known_hosts and as
+// ssh-keyscan prints them: one a line, before it perhaps options or hosts, behind it perhaps a
+// comment; empty lines and lines that begin with # are left out. It yields the number of each line
+// and its key, or the reason why there is none, a *TypeError where only the type is unfit. No error
+// contains a part of its line.
 func Lines(text string) iter.Seq2[int, Line] {
 	return func(yield func(int, Line) bool) {
 		n := 0
@@ -45,7 +46,8 @@ type Line struct {
 }
 
 func parseLine(line string) (Public, error) {
-	// Markers of known_hosts, sshd(8): keys of certificate authorities are nobody's own, revoked ones nobody's any more.
+	// Markers of known_hosts, sshd(8): keys of certificate authorities are nobody's own, revoked ones
+	// nobody's any more.
 	if strings.HasPrefix(line, "@") {
 		return Public{}, errors.New("a key that is marked with @ in known_hosts is no host's key")
 	}
@@ -58,8 +60,8 @@ func parseLine(line string) (Public, error) {
 	return key, err
 }
 
-// algorithm finds a key of any type in a line: a word that is base64 and begins with the length of the word before it and
-// that word itself (RFC 4253, 6.6).
+// algorithm finds a key of any type in a line: a word that is base64 and begins with the length of
+// the word before it and that word itself (RFC 4253, 6.6).
 func algorithm(line string) string {
 	words := strings.Fields(line)
 	for i := 1; i < len(words); i++ {

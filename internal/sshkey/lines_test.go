@@ -9,8 +9,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// FuzzLines: no input makes Lines panic, what it accepts is a key that it reads again, and no error repeats a part of the line,
-// which may be a private key that lost its first line.
+// FuzzLines: no input makes Lines panic, what it accepts is a key that it reads again, and no error
+// repeats a part of the line, which may be a private key that lost its first line.
 func FuzzLines(f *testing.F) {
 	ed, rsa := testkeys.Public(f, testkeys.SSHEd25519), testkeys.Public(f, testkeys.SSHRSA2048)
 	f.Add("# comment\n" + ed + " a@b\nserver01 " + rsa + "\n")

@@ -26,9 +26,9 @@ func (id UserID) packet() (*packet.UserId, error) {
 	return uid, nil
 }
 
-// OpenPGP is an RSA key as a transferable OpenPGP key (RFC 4880, 11.1 and 11.2) that signs and decrypts: with its private half,
-// which is not encrypted, or without. All times in it are 0, and the signature has no random part, so that the same key and
-// user id give the same bytes.
+// OpenPGP is an RSA key as a transferable OpenPGP key (RFC 4880, 11.1 and 11.2) that signs and
+// decrypts: with its private half, which is not encrypted, or without. All times in it are 0, and
+// the signature has no random part, so that the same key and user id give the same bytes.
 func (k *Private) OpenPGP(id UserID, private bool) ([]byte, error) {
 	key, err := k.OpenPGPPrivateKey()
 	if err != nil {
@@ -60,8 +60,8 @@ func (k *Private) OpenPGP(id UserID, private bool) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// UnsignedOpenPGP is a public RSA key as an OpenPGP key whose user id nobody has signed, as only the private key could. It
-// has the fingerprint of the signed one.
+// UnsignedOpenPGP is a public RSA key as an OpenPGP key whose user id nobody has signed, as only
+// the private key could. It has the fingerprint of the signed one.
 func (p Public) UnsignedOpenPGP(id UserID) ([]byte, error) {
 	key := p.OpenPGPKey()
 	if key == nil {

@@ -14,7 +14,8 @@ import (
 // ErrWrongPassphrase means that a passphrase does not open the key.
 var ErrWrongPassphrase = errors.New("the passphrase does not fit the key")
 
-// ParseWithPassphrase is Parse for keys that may have a passphrase. For a key without one the passphrase is not used.
+// ParseWithPassphrase is Parse for keys that may have a passphrase. For a key without one the
+// passphrase is not used.
 func ParseWithPassphrase(data, passphrase []byte) (*Private, error) {
 	key, err := Parse(data)
 	if !errors.Is(err, ErrPassphrase) || len(passphrase) == 0 {
@@ -44,8 +45,8 @@ func ParseWithPassphrase(data, passphrase []byte) (*Private, error) {
 	return &Private{public, func() (any, error) { return raw, nil }}, nil
 }
 
-// knownCipher is an error for what golang.org/x/crypto/ssh cannot decrypt: ciphers of OpenSSH's format other than those two
-// (its keys.go), and PKCS #8 with encryption.
+// knownCipher is an error for what golang.org/x/crypto/ssh cannot decrypt: ciphers of OpenSSH's
+// format other than those two (its keys.go), and PKCS #8 with encryption.
 func knownCipher(data []byte) error {
 	block, _ := pem.Decode(data)
 	if block.Type == "ENCRYPTED PRIVATE KEY" {

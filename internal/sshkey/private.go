@@ -25,14 +25,15 @@ import (
 // ErrPassphrase means that a private key is protected by a passphrase.
 var ErrPassphrase = errors.New("the key has a passphrase")
 
-// Private is an SSH private key. Its private half is taken apart only when it is asked for: that of an RSA key costs
-// several milliseconds.
+// Private is an SSH private key. Its private half is taken apart only when it is asked for: that of
+// an RSA key costs several milliseconds.
 type Private struct {
 	Public
 	raw func() (any, error)
 }
 
-// Parse reads an SSH private key in any of the formats of ssh-keygen. A key with a passphrase is ErrPassphrase.
+// Parse reads an SSH private key in any of the formats of ssh-keygen. A key with a passphrase is
+// ErrPassphrase.
 func Parse(data []byte) (*Private, error) {
 	block, _ := pem.Decode(data)
 	if block == nil {
@@ -117,7 +118,8 @@ func pkcs1Public(data []byte) (Public, error) {
 	return newPublic(key)
 }
 
-// parseRaw takes the private key apart. The errors of the packages below are replaced: nobody promises what is in them.
+// parseRaw takes the private key apart. The errors of the packages below are replaced: nobody
+// promises what is in them.
 func parseRaw(data []byte) (any, error) {
 	key, err := ssh.ParseRawPrivateKey(data)
 	var passphrase *ssh.PassphraseMissingError
@@ -133,8 +135,9 @@ func parseRaw(data []byte) (any, error) {
 	return key, nil
 }
 
-// AgeSecretKey is the age identity ("AGE-SECRET-KEY-1…") that an ed25519 key is converted to. The conversion is that of
-// Ed25519 keys to X25519 (RFC 8032, 5.1.5: the hash of the seed, of which X25519 uses the first half).
+// AgeSecretKey is the age identity ("AGE-SECRET-KEY-1…") that an ed25519 key is converted to. The
+// conversion is that of Ed25519 keys to X25519 (RFC 8032, 5.1.5: the hash of the seed, of which
+// X25519 uses the first half).
 func (k *Private) AgeSecretKey() (string, error) {
 	raw, err := k.raw()
 	if err != nil {

@@ -39,7 +39,8 @@ func newPublic(key ssh.PublicKey) (Public, error) {
 // Type is the name of the algorithm: "ssh-ed25519" or "ssh-rsa".
 func (p Public) Type() string { return p.key.Type() }
 
-// String is the key as it stands in a .pub file, without a comment. As an age recipient it stands for the raw key.
+// String is the key as it stands in a .pub file, without a comment. As an age recipient it stands
+// for the raw key.
 func (p Public) String() string {
 	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(p.key)), "\n")
 }
@@ -51,7 +52,8 @@ func (p Public) crypto() crypto.PublicKey {
 	return nil
 }
 
-// AgeRecipient is the recipient ("age1…") of an ed25519 key's conversion to X25519, and empty for other keys.
+// AgeRecipient is the recipient ("age1…") of an ed25519 key's conversion to X25519, and empty for
+// other keys.
 func (p Public) AgeRecipient() string {
 	key, ok := p.crypto().(ed25519.PublicKey)
 	if !ok {
@@ -85,7 +87,8 @@ func (p Public) OpenPGPKey() *packet.PublicKey {
 	return packet.NewRSAPublicKey(creation(), key)
 }
 
-// PGPFingerprint is the fingerprint of OpenPGPKey in upper-case hexadecimal digits, and empty for keys that are not RSA.
+// PGPFingerprint is the fingerprint of OpenPGPKey in upper-case hexadecimal digits, and empty for
+// keys that are not RSA.
 func (p Public) PGPFingerprint() string {
 	if key := p.OpenPGPKey(); key != nil {
 		return fmt.Sprintf("%X", key.Fingerprint)
@@ -93,11 +96,12 @@ func (p Public) PGPFingerprint() string {
 	return ""
 }
 
-// minAgeRSABits is what an RSA key needs at least to be an age recipient (filippo.io/age/agessh). OpenPGP takes smaller ones.
+// minAgeRSABits is what an RSA key needs at least to be an age recipient (filippo.io/age/agessh).
+// OpenPGP takes smaller ones.
 const minAgeRSABits = 2048
 
-// Recipients are all the names under which a sops file can be encrypted for the key: age recipients first, then the OpenPGP
-// fingerprint.
+// Recipients are all the names under which a sops file can be encrypted for the key: age recipients
+// first, then the OpenPGP fingerprint.
 func (p Public) Recipients() []string {
 	raw := p.String()
 	if key, ok := p.crypto().(*rsa.PublicKey); ok && key.N.BitLen() < minAgeRSABits {
@@ -112,5 +116,6 @@ func (p Public) Recipients() []string {
 	return all
 }
 
-// creation is the creation time of the OpenPGP keys, which is part of what a fingerprint is made from.
+// creation is the creation time of the OpenPGP keys, which is part of what a fingerprint is made
+// from.
 func creation() time.Time { return time.Unix(0, 0) }

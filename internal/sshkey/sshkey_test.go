@@ -17,7 +17,8 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
-// The age keys were made from the SSH keys by ssh-to-age 1.3.0, the fingerprints by the conversion of Mic92/sops-nix.
+// The age keys were made from the SSH keys by ssh-to-age 1.3.0, the fingerprints by the conversion
+// of Mic92/sops-nix.
 func TestParse_agreesWithOtherPrograms(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ key, algorithm, age, secret, pgp string }{
@@ -99,7 +100,8 @@ func TestParse_faults(t *testing.T) {
 	}
 }
 
-// Each identity opens what was encrypted for its recipient, and nothing else: two identities are needed for one key.
+// Each identity opens what was encrypted for its recipient, and nothing else: two identities are
+// needed for one key.
 func TestAgeIdentities(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{testkeys.SSHEd25519, testkeys.SSHRSA2048, testkeys.SSHRSA4096, testkeys.SSHRSAPEM, testkeys.SSHRSAPKCS8} {

@@ -21,25 +21,48 @@ func TestRender(t *testing.T) {
 		{"no placeholder", "text", map[string]string{"a": "@a@"}, "text", "[]", "[]"},
 		{"no placeholders at all", "@a@", nil, "@a@", "[]", "[]"},
 		{"alone", "@a@", map[string]string{"a": "@a@"}, "[a]", "[a]", "[]"},
-		{"several", "x@a@y@b@@a@z", map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"},
-			"x[a]y[b][a]z", "[a b]", "[]"},
-		{"the longer one at the same place", "ab", map[string]string{"short": "a", "long": "ab"},
-			"[long]", "[long]", "[]"},
-		{"the first one, though a longer one overlaps", "abc", map[string]string{"first": "ab",
-			"second": "bcd"}, "[first]c", "[first]", "[]"},
-		{"after a beginning that leads nowhere", "@@a@", map[string]string{"a": "@a@"}, "@[a]", "[a]",
-			"[]"},
+		{
+			"several", "x@a@y@b@@a@z",
+			map[string]string{"a": "@a@", "b": "@b@", "c": "@c@"},
+			"x[a]y[b][a]z", "[a b]", "[]",
+		},
+		{
+			"the longer one at the same place", "ab",
+			map[string]string{"short": "a", "long": "ab"},
+			"[long]", "[long]", "[]",
+		},
+		{"the first one, though a longer one overlaps", "abc", map[string]string{
+			"first":  "ab",
+			"second": "bcd",
+		}, "[first]c", "[first]", "[]"},
+		{
+			"after a beginning that leads nowhere", "@@a@",
+			map[string]string{"a": "@a@"},
+			"@[a]", "[a]",
+			"[]",
+		},
 		{"empty placeholder", "x", map[string]string{"a": ""}, "x", "[]", "[]"},
 		{"two names for one", "@", map[string]string{"b": "@", "a": "@"}, "[a]", "[a]", "[]"},
 		{"cut at the end", "x@a", map[string]string{"a": "@a@"}, "x@a", "[]", "[]"},
-		{"of the module", "k=" + hash("0") + "\n", map[string]string{"a": hash("0")}, "k=[a]\n", "[a]",
-			"[]"},
-		{"unknown ones of the module", hash("1") + hash("0") + hash("2") + hash("1"),
-			map[string]string{"a": hash("0")}, hash("1") + "[a]" + hash("2") +
-				hash("1"), "[a]", fmt.Sprint([]string{hash("1"), hash("2")})},
+		{
+			"of the module", "k=" + hash("0") + "\n",
+			map[string]string{"a": hash("0")},
+			"k=[a]\n", "[a]",
+			"[]",
+		},
+		{
+			"unknown ones of the module", hash("1") + hash("0") + hash("2") + hash("1"),
+			map[string]string{"a": hash("0")},
+			hash("1") + "[a]" + hash("2") +
+				hash("1"), "[a]", fmt.Sprint([]string{hash("1"), hash("2")}),
+		},
 		{"not quite of the module", "<SOPS:00:PLACEHOLDER>", nil, "<SOPS:00:PLACEHOLDER>", "[]", "[]"},
-		{"bytes that are no text", "\xff@a@\x00", map[string]string{"a": "@a@"}, "\xff[a]\x00", "[a]",
-			"[]"},
+		{
+			"bytes that are no text", "\xff@a@\x00",
+			map[string]string{"a": "@a@"},
+			"\xff[a]\x00", "[a]",
+			"[]",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -77,7 +77,8 @@ func public(t *testing.T, path string, armor bool) []byte {
 
 func stopAgent(home string) { _ = exec.Command("gpgconf", "--homedir", home, "--kill", "all").Run() }
 
-// bash runs lines in the project as nix-shell does: variables first, then the hook's source, then $shellHook.
+// bash runs lines in the project as nix-shell does: variables first, then the hook's source, then
+// $shellHook.
 func (p *project) bash(t *testing.T, hook, variables, after string) (stdout, stderr string) {
 	t.Helper()
 	source, err := os.ReadFile(script)

@@ -86,7 +86,10 @@ func (s *Store) Make() error {
 		err = os.Mkdir(s.dir, all)
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) {
-		err = s.trusted()
+		if err := s.trusted(); err != nil {
+			return err // says by itself what is wrong, in the words of [Store.Has] and [Store.Prune]
+		}
+		err = nil
 	}
 	if info, stat := os.Lstat(s.dir); err == nil && stat == nil && info.Mode().Perm()&all != all {
 		err = os.Chmod(s.dir, all)
@@ -230,8 +233,10 @@ func readNote(name string) (n note, err error) {
 }
 
 func write(name string, data []byte) error {
-	if err := atomicfile.WriteFile(atomicfile.OS(), name, data, atomicfile.Attr{Mode: 0o600, UID: -1,
-		GID: -1}); err != nil {
+	if err := atomicfile.WriteFile(atomicfile.OS(), name, data, atomicfile.Attr{
+		Mode: 0o600, UID: -1,
+		GID: -1,
+	}); err != nil {
 		return fmt.Errorf("write record: %w", err)
 	}
 	return nil

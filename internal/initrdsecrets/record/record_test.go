@@ -54,13 +54,17 @@ func TestStore_distrusts(t *testing.T) {
 		spoil   func(store, file string) error
 		wantErr bool
 	}{
-		{"store that others may enter", func(store, _ string) error { return os.Chmod(store, 0o755) },
-			true},
+		{
+			"store that others may enter", func(store, _ string) error { return os.Chmod(store, 0o755) },
+			true,
+		},
 		{"store that is a symbolic link", func(store, _ string) error {
 			return errors.Join(os.Rename(store, store+".real"), os.Symlink(store+".real", store))
 		}, true},
-		{"record that others may write", func(_, file string) error { return os.Chmod(file, 0o620) },
-			true},
+		{
+			"record that others may write", func(_, file string) error { return os.Chmod(file, 0o620) },
+			true,
+		},
 		{"record that is a symbolic link", func(_, file string) error {
 			return errors.Join(os.Rename(file, file+".real"), os.Symlink(file+".real", file))
 		}, true},
@@ -80,10 +84,14 @@ func TestStore_distrusts(t *testing.T) {
 			return os.WriteFile(file,
 				[]byte(`{"version":1}`), 0o600)
 		}, false},
-		{"store of another user", func(store, _ string) error { return os.Lchown(store, 65534, 65534) },
-			true},
-		{"record of another user", func(_, file string) error { return os.Lchown(file, 65534, 65534) },
-			true},
+		{
+			"store of another user", func(store, _ string) error { return os.Lchown(store, 65534, 65534) },
+			true,
+		},
+		{
+			"record of another user", func(_, file string) error { return os.Lchown(file, 65534, 65534) },
+			true,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,4 +1,5 @@
-// Package hcvault stands in for sops's package of the same name, without the client of HashiCorp Vault.
+// Package hcvault stands in for sops's package of the same name, without the client of HashiCorp
+// Vault.
 package hcvault
 
 import (

@@ -1,5 +1,6 @@
-// Package keyservice stands in for sops's package of the same name, without gRPC and protocol buffers, whose descriptors
-// take a third of a program's start. Sops's root package names these types; what it would call is never called here.
+// Package keyservice stands in for sops's package of the same name, without gRPC and protocol
+// buffers, whose descriptors take a third of a program's start. Sops's root package names these
+// types; what it would call is never called here.
 package keyservice
 
 import (

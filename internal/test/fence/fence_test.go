@@ -155,7 +155,8 @@ func TestImports(t *testing.T) {
 			for _, dep := range all[path].Deps {
 				d := all[dep]
 				if !d.Standard && !in(dep, "golang.org/x/sys") && !in(dep, module+"/internal/cli") &&
-					!in(dep, module+"/internal/hostfile") && !in(dep, module+"/internal/inputfile") && !in(dep, module+"/internal/pattern") {
+					!in(dep, module+"/internal/hostfile") && !in(dep, module+"/internal/inputfile") &&
+					!in(dep, module+"/internal/pattern") {
 					t.Errorf("%s depends on %s", path, dep)
 				}
 			}

@@ -1,5 +1,5 @@
-// Package swtpm gives tests TPMs of their own: real ones as far as software can tell. It is imported by
-// tests only.
+// Package swtpm gives tests TPMs of their own: real ones as far as software can tell. It is
+// imported by tests only.
 package swtpm
 
 import (
@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// TPM is a running swtpm. Its state is in Dir, so that it can be started again, by a virtual machine too.
+// TPM is a running swtpm. Its state is in Dir, so that it can be started again, by a virtual
+// machine too.
 type TPM struct {
 	Dir  string
 	port int
@@ -51,8 +52,10 @@ func (s *TPM) Start(t testing.TB) {
 	// libtss2 looks for the control channel at the next port. A port that somebody else took meanwhile
 	// ends swtpm at once: try another.
 	for range 20 {
-		s.port = 20000 + 2*rand.IntN(20000)                                           //nolint:gosec // any free port will do
-		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, //nolint:gosec // a test's own
+		//nolint:gosec // any free port will do
+		s.port = 20000 + 2*rand.IntN(20000)
+		//nolint:gosec // a test's own
+		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir,
 			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port),
 			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port+1),
 			"--flags", "not-need-init,startup-clear")

@@ -1,4 +1,5 @@
-// Package eval tests what the NixOS module writes, as export.json has it, with the programs that read it.
+// Package eval tests what the NixOS module writes, as export.json has it, with the programs that
+// read it.
 package eval
 
 import (
