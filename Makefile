@@ -77,7 +77,7 @@ lint: ## gofmt, vet, golangci-lint and deadcode (pinned)
 	@$(deadcode)
 
 # Functions that no program and no test calls. The stand-ins for parts of sops have its interfaces.
-deadcode = dead=$$(go run $(DEADCODE) -test -filter '/sops-initrd/([^i]|initrd|internal/([^s]|s[^l]))' ./...); \
+deadcode = dead=$$(go run $(DEADCODE) -test -filter '^github.com/sops-initrd/sops-initrd/([^i]|initrd|internal/([^s]|s[^l]))' ./...); \
   [[ -z $$dead ]] || { echo "$$dead" >&2; exit 1; }
 
 cross: ## what other processors compile: arm64, 32 bits (with tests)

@@ -71,10 +71,19 @@ func Example() {
 	}
 	defer i.Close()
 	fmt.Println(i.Verify(ctx, nil))
+	entries, err := i.Entries(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range entries {
+		fmt.Println(e.Mode, e.Size, e.Path)
+	}
 	// Output:
 	// appended 124 1256
 	// unchanged 124 0
 	// <nil>
+	// drwxr-xr-x 0 /etc
+	// -r-------- 13 /etc/luks.key
 }
 
 // What a stage 1 expects is a profile. This one copies the files of a directory to their places,

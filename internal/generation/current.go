@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,10 +63,10 @@ func numberBehind(mountPoint, link string) uint64 {
 }
 
 // parseNumber returns 0 for a name that is not that of a generation. Signs and leading zeros are
-// not.
+// not, nor is the number that none can follow: the next one would be 0, which is no generation.
 func parseNumber(name string) uint64 {
 	n, err := strconv.ParseUint(name, 10, 64)
-	if err != nil || strconv.FormatUint(n, 10) != name {
+	if err != nil || n == math.MaxUint64 || strconv.FormatUint(n, 10) != name {
 		return 0
 	}
 	return n

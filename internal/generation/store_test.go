@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -426,5 +427,18 @@ func TestLock_waits(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestParseNumber: a name that could not be followed by another number is none.
+func TestParseNumber(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]uint64{
+		"1": 1, "0": 0, "01": 0, "+1": 0, "-1": 0, "x": 0, "": 0,
+		"18446744073709551614": math.MaxUint64 - 1, "18446744073709551615": 0, "18446744073709551616": 0,
+	} {
+		if got := parseNumber(name); got != want {
+			t.Errorf("%q: %d, want %d", name, got, want)
+		}
 	}
 }
