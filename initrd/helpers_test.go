@@ -33,7 +33,7 @@ func need(t testing.TB, name string) string {
 func slow(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("slow")
+		t.Skip("takes long")
 	}
 }
 

@@ -131,7 +131,7 @@ func FuzzCipher(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text, place string, at int, insert string) {
 		if strings.Contains(text+insert, "bytes") {
-			t.Skip("sops panics")
+			return // sops panics
 		}
 		if at >= 0 && at <= len(text) {
 			text = text[:at] + insert + text[at:]
