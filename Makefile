@@ -53,7 +53,7 @@ unit: ## the Go tests that need neither QEMU nor anything installed; ARGS for go
 
 race: ## packages with goroutines under the race detector (needs a C compiler)
 	@scripts/setup build
-	CGO_ENABLED=1 scripts/slim test -race -short $$(go list -f '{{.ImportPath}} {{.Imports}} {{.TestImports}}' $(shipped) | \
+	CGO_ENABLED=1 scripts/slim test -race -short $$(go list -f '{{.ImportPath}} {{.Imports}} {{.TestImports}}' ./initrd/... ./internal/... | \
 	  sed -nE 's/^([^ ]+) .*[[ ](sync|os\/signal|golang\.org\/x\/sync\/[a-z]+)[] ].*/\1/p')
 
 fuzz: ## each fuzz target for FUZZTIME (5s)

@@ -34,7 +34,7 @@ func (s *TPM) Counted(t testing.TB) (device string, count func() int) {
 // forward passes commands and answers on, one by one, until the client goes.
 func (s *TPM) forward(client net.Conn, n *atomic.Int64) {
 	defer func() { _ = client.Close() }()
-	server, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port))
+	server, err := net.Dial("tcp", "127.0.0.1:"+strconv.FormatInt(s.port.Load(), 10))
 	if err != nil {
 		return
 	}

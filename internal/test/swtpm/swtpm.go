@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,9 +17,10 @@ import (
 // TPM is a running swtpm. Its state is in Dir, so that it can be started again, by a virtual
 // machine too.
 type TPM struct {
-	Dir  string
-	port int
-	cmd  *exec.Cmd
+	Dir    string
+	port   atomic.Int64
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd is no more
 }
 
 // Need skips a test where swtpm is not installed, or fails it where CI is true.
@@ -44,7 +46,7 @@ func New(t testing.TB) *TPM {
 }
 
 // Device is the TPM's name as libtss2, systemd and package seal take it.
-func (s *TPM) Device() string { return fmt.Sprintf("swtpm:host=127.0.0.1,port=%d", s.port) }
+func (s *TPM) Device() string { return fmt.Sprintf("swtpm:host=127.0.0.1,port=%d", s.port.Load()) }
 
 // Start starts the TPM again, with the state it had.
 func (s *TPM) Start(t testing.TB) {
@@ -52,26 +54,25 @@ func (s *TPM) Start(t testing.TB) {
 	// libtss2 looks for the control channel at the next port. A port that somebody else took meanwhile
 	// ends swtpm at once: try another.
 	for range 20 {
-		//nolint:gosec // any free port will do
-		s.port = 20000 + 2*rand.IntN(20000)
-		//nolint:gosec // a test's own
-		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir,
-			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port),
-			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(s.port+1),
+		port := 20000 + 2*rand.IntN(20000) //nolint:gosec // any free port
+		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, //nolint:gosec // ours
+			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(port),
+			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(port+1),
 			"--flags", "not-need-init,startup-clear")
 		if err := s.cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		exited := make(chan struct{})
-		go func(cmd *exec.Cmd) { _ = cmd.Wait(); close(exited) }(s.cmd)
+		s.exited = make(chan struct{})
+		go func(cmd *exec.Cmd, exited chan struct{}) { _ = cmd.Wait(); close(exited) }(s.cmd, s.exited)
 		for {
-			conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port+1))
+			conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
 			if err == nil {
 				_ = conn.Close()
+				s.port.Store(int64(port))
 				return
 			}
 			select {
-			case <-exited:
+			case <-s.exited:
 			case <-time.After(20 * time.Millisecond):
 				continue
 			}
@@ -84,7 +85,7 @@ func (s *TPM) Start(t testing.TB) {
 // Stop shuts the TPM down as a machine does that is turned off.
 func (s *TPM) Stop(t testing.TB) {
 	t.Helper()
-	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(s.port))
+	conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.FormatInt(s.port.Load(), 10))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,5 @@ func (s *TPM) Replace(t testing.TB) {
 // Cut ends the TPM as a power cut does: without telling it, which counts as a failed authorisation.
 func (s *TPM) Cut() {
 	_ = s.cmd.Process.Kill()
-	for s.cmd.ProcessState == nil {
-		time.Sleep(time.Millisecond)
-	}
+	<-s.exited
 }
