@@ -54,8 +54,8 @@ func (s *TPM) Start(t testing.TB) {
 	// libtss2 looks for the control channel at the next port. A port that somebody else took meanwhile
 	// ends swtpm at once: try another.
 	for range 20 {
-		port := 20000 + 2*rand.IntN(20000) //nolint:gosec // any free port
-		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir, //nolint:gosec // ours
+		port := 20000 + 2*rand.IntN(20000)
+		s.cmd = exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+s.Dir,
 			"--server", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(port),
 			"--ctrl", "type=tcp,bindaddr=127.0.0.1,port="+strconv.Itoa(port+1),
 			"--flags", "not-need-init,startup-clear")
