@@ -67,6 +67,9 @@ func prepare(t *testing.T) string {
 	if bin := os.Getenv("STAGE_BIN"); bin != "" {
 		return bin
 	}
+	if testing.Short() {
+		t.Skip("takes long: pages are played on two machines")
+	}
 	testns.Need(t)
 	scripttest.Need(t, "bash", "ssh", "ssh-keygen", "ssh-keyscan", "git", "gpg", "cryptsetup",
 		"unshare", "dpkg", "dropbearconvert")
