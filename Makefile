@@ -4,7 +4,7 @@
 SHELL := $(or $(shell command -v bash 2>/dev/null),$(error bash is not installed))
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo test unit race fuzz vm vm-all lint workflows reproducible cross slim check-slim check-nix
+.PHONY: help build demo test unit race fuzz vm vm-all lint workflows reproducible cross slim check-slim check-nix check-package
 .PHONY: bench bench-compare cover clean clean-cache
 
 # Go as scripts/setup brought it, where the machine has none that is new enough; the same toolchain
@@ -104,6 +104,10 @@ slim: ## the small programs, and the full ones that they hand over to, into buil
 check-slim: ## what the slim programs link, their size, and the tests with them
 	@scripts/setup build
 	@scripts/check-slim
+
+check-package: ## the phases of the Nix package, small programs, in a model of its sandbox (needs bubblewrap)
+	@scripts/setup build
+	@scripts/check-package small
 
 check-nix: ## what can be checked of the Nix files without building
 	@scripts/setup build
