@@ -10,6 +10,7 @@ import (
 
 	uroot "github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/seal"
 	"github.com/sops-initrd/sops-initrd/internal/test/swtpm"
@@ -158,6 +159,34 @@ func TestSeal(t *testing.T) {
 		t.Error("the same inputs were sealed again")
 	}
 
+	t.Run("forged", func(t *testing.T) {
+		h := h
+		h.T = t
+		// Whoever can write the image knows the digest of its inputs.
+		i, err := initrd.Open(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Close()
+		found, err := i.Segment(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		forged, err := initrd.NewSegment([]initrd.Entry{
+			{Path: "/etc/of-a-stranger", Mode: 0o755, Data: []byte("planted by a stranger")},
+		}, found.Inputs, initrd.Profile{CopyDir: "/.initrd-secrets"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := initrd.Install(t.Context(), image, forged, initrd.Options{Base: h.base}); err != nil {
+			t.Fatal(err)
+		}
+		h.install(cli.Done, manifest, image)
+		if bytes.Contains(h.read("image"), []byte("planted by a stranger")) {
+			t.Error("what somebody else put into the image was kept")
+		}
+		h.opened(image, "wg.private")
+	})
 	t.Run("another value", func(t *testing.T) {
 		h := h
 		h.T = t
@@ -209,7 +238,6 @@ func TestSeal_badDays(t *testing.T) {
 	ifPossible := h.manifest("p.json", "tpm2-or-plain", `{"format": "tpm2"}`)
 	image := h.write("image", string(h.read("base")))
 	h.write("not-a-key", "ssh-ed25519 AAAA\n")
-	h.write("big.txt", "")
 	none := h.path("no-tpm")
 
 	for _, c := range []struct {
@@ -219,6 +247,8 @@ func TestSeal_badDays(t *testing.T) {
 		{"no TPM", "no TPM", []string{"--tpm", none}},
 		{"not a key of a TPM", "public key of a TPM", []string{"--seal-for", h.path("not-a-key")}},
 		{"no such file", "no such file", []string{"--seal-for", h.path("nowhere")}},
+		{"a directory", "is a directory", []string{"--seal-for", h.dir}},
+		{"a device", "is a device", []string{"--seal-for", "/dev/zero"}},
 	} {
 		if stderr := h.install(cli.Failed, sealed, image, c.args...); !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: %s", c.name, stderr)
@@ -234,6 +264,9 @@ func TestSeal_badDays(t *testing.T) {
 	}
 	if !bytes.Contains(h.read("image"), []byte(luksValue)) {
 		t.Error("plain where there is no TPM: it is not there")
+	}
+	if got := h.opened(image, "wg.private"); got != wgValue {
+		t.Errorf("the credential that anybody can open has %q", got)
 	}
 	h.install(cli.Done, ifPossible, image) // now there is one
 	h.noValue(image)

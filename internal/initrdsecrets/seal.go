@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"os"
 	"path"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
+	"github.com/sops-initrd/sops-initrd/internal/inputfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/seal"
 )
@@ -20,6 +21,8 @@ const (
 	credential = "sops-initrd"
 	// plainCredentials is where systemd 262 and newer take credentials as they are from an initrd.
 	plainCredentials = "/.extra/system_credentials"
+	// maxPublicKey is many times what enroll prints, in bytes.
+	maxPublicKey = 64 << 10
 )
 
 // sealing says how the entries of a manifest are protected on the boot partition. The zero
@@ -87,9 +90,9 @@ func (o Options) sealing(ctx context.Context, m *manifest.Initrd) (sealing, erro
 func (o Options) otherMachine(m *manifest.Initrd) (*seal.PublicKey, error) {
 	text := m.Sealing.Parent
 	if o.SealFor != "" {
-		data, err := os.ReadFile(o.SealFor)
+		data, err := inputfile.Read(o.SealFor, maxPublicKey)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("public key of a TPM %s: %w", o.SealFor, err)
 		}
 		text = string(data)
 	}
@@ -118,20 +121,13 @@ func (s sealing) digest(h hash.Hash, m *manifest.Initrd) {
 }
 
 // sealedBefore is the segment that the image has already, where sealing the same again would
-// only make other bytes of it, and cost many commands of a slow TPM.
+// only make other bytes of it, and cost many commands of a slow TPM. It is taken on the same
+// terms as one that is salvaged: who can write the image could have put any segment there.
 func (j *job) sealedBefore(ctx context.Context, image string, inputs initrd.Digest) *initrd.Segment {
 	if !j.sealing.active {
 		return nil
 	}
-	i, err := initrd.Open(image)
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = i.Close() }() // only read from
-	if i.Verify(ctx, &inputs) != nil {
-		return nil
-	}
-	segment, err := i.Extract(ctx, stageOne())
+	segment, err := take(ctx, image, inputs, record.In(j.State))
 	if err != nil {
 		return nil
 	}
