@@ -2,8 +2,8 @@ package manifest
 
 import (
 	"fmt"
-	"regexp"
-	"sync"
+
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
 )
 
 // sealVersion is the first schema that knows sealing and credentials. A program that does not know
@@ -50,7 +50,7 @@ var circular = map[uint]string{
 // maxPCR is the last register that every TPM of a PC has (TCG PC Client Platform TPM Profile).
 const maxPCR = 23
 
-var credentialName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}$`) })
+var credentialName = pattern.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}$`)
 
 func (s *Sealing) check(f *faults) {
 	switch s.Format {
