@@ -81,20 +81,7 @@ func TestSeal_LUKS(t *testing.T) {
 	k := testKernel(t)
 	need(t, "cryptsetup", "mkfs.ext4", "swtpm")
 	key := append(secretFile(4090), "\n\x00\nab\x00"...)
-	disk := filepath.Join(t.TempDir(), "disk")
-	root := busyboxRoot("describe /marker")
-	root.File("/sbin/init", 0o755, []byte(vm.Prelude+"describe /marker\nfinish\n"))
-	root.File("/marker", 0o600, []byte("of the encrypted root"))
-	root.File("/etc/os-release", 0o644, []byte("ID=test\n"))
-	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/tmp"} {
-		root.Dir(dir, 0o755)
-	}
-	if err := vm.MakeExt4(t.Context(), root, disk, 16); err != nil {
-		t.Fatal(err)
-	}
-	if err := vm.EncryptDisk(t.Context(), disk, key); err != nil {
-		t.Fatal(err)
-	}
+	disk := markedRoot(t, key)
 	for version, format := range map[string]seal.Format{"257": seal.TPM2, "262": seal.TPM2SRK} {
 		t.Run(version, func(t *testing.T) {
 			stageOne := sealingStageOne(t, version, k)

@@ -130,11 +130,10 @@ func unit(tree *vm.Tree, name, text string) {
 	tree.Link("/etc/systemd/system/sysinit.target.wants/"+name, "../"+name)
 }
 
-func TestLUKS_systemdStageOne(t *testing.T) {
-	k := testKernel(t)
-	need(t, "cryptsetup", "mkfs.ext4")
-	key := append(secretFile(4090), "\n\x00\nab\x00"...)
-	disk := filepath.Join(t.TempDir(), "disk")
+// markedRoot is a disk whose root, which key opens, says what is in it and ends.
+func markedRoot(t *testing.T, key []byte) (disk string) {
+	t.Helper()
+	disk = filepath.Join(t.TempDir(), "disk")
 	root := busyboxRoot("describe /marker")
 	root.File("/sbin/init", 0o755, []byte(vm.Prelude+"describe /marker\nfinish\n"))
 	root.File("/marker", 0o600, []byte("of the encrypted root"))
@@ -148,6 +147,14 @@ func TestLUKS_systemdStageOne(t *testing.T) {
 	if err := vm.EncryptDisk(t.Context(), disk, key); err != nil {
 		t.Fatal(err)
 	}
+	return disk
+}
+
+func TestLUKS_systemdStageOne(t *testing.T) {
+	k := testKernel(t)
+	need(t, "cryptsetup", "mkfs.ext4")
+	key := append(secretFile(4090), "\n\x00\nab\x00"...)
+	disk := markedRoot(t, key)
 	stageOne := systemdStageOne(t, k)
 	stageOne.File("/etc/crypttab", 0o600, []byte("root /dev/vda /etc/luks.key luks,x-initrd.attach\n"))
 	base := compress(t, "zstd", archive(t, stageOne))
