@@ -56,6 +56,22 @@ func TestSkipReason(t *testing.T) {
 	}
 }
 
+func TestOutOfTime(t *testing.T) {
+	const progress = "fuzz: elapsed: 6s, execs: 145572 (0/sec), new interesting: 30 (total: 37)\n"
+	const end = "FAIL\nexit status 1\nFAIL\tm/seal\t6.013s\n"
+	for output, want := range map[string]bool{
+		progress + "--- FAIL: FuzzOpen (6.01s)\n    context deadline exceeded\n" + end: true,
+		progress + "--- FAIL: FuzzOpen (6.01s)\n    --- FAIL: FuzzOpen (0.00s)\n" +
+			"        context deadline exceeded\n    Failing input written to testdata/fuzz/x\n" + end: false,
+		progress + "--- FAIL: FuzzOpen (6.01s)\n    fuzzing process hung or terminated\n" + end: false,
+		progress + "ok  \tm/seal\t6.013s\n":                                                     false,
+	} {
+		if got := outOfTime([]byte(output)); got != want {
+			t.Errorf("%q: %v, want %v", output, got, want)
+		}
+	}
+}
+
 func TestRun_refuses(t *testing.T) {
 	for _, names := range [][]string{nil, {"unit", "nonsense"}} {
 		s := &suite{dir: t.TempDir(), start: time.Now()}
