@@ -242,14 +242,14 @@ func (s *suite) fuzz(ctx context.Context, packages []string) error {
 	return errors.Join(faults...)
 }
 
-// outOfTime tells whether a fuzz target failed by nothing but the end of -fuzztime: go test sometimes
-// reports its own time limit as the target's fault (go.dev/issue/75804, until Go 1.27). A real fault
-// comes with the input that shows it.
+// outOfTime tells whether a fuzz target failed by nothing but the end of -fuzztime: go test
+// sometimes reports its own time limit as the target's fault (go.dev/issue/75804, until Go 1.27).
+// A real fault comes with the input that shows it.
 func outOfTime(out []byte) bool {
 	_, report, found := bytes.Cut(out, []byte("--- FAIL: "))
 	lines := bytes.Split(report, []byte("\n"))
-	return found && len(lines) > 2 && string(bytes.TrimSpace(lines[1])) == "context deadline exceeded" &&
-		string(lines[2]) == "FAIL"
+	return found && len(lines) > 2 && string(lines[2]) == "FAIL" &&
+		string(bytes.TrimSpace(lines[1])) == "context deadline exceeded"
 }
 
 // command is go, which a signal ends in its own way: it ends its tests.
