@@ -5,7 +5,7 @@ SHELL := $(or $(shell command -v bash 2>/dev/null),$(error bash is not installed
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help build demo test unit race fuzz vm vm-all lint workflows reproducible cross slim check-slim check-nix check-package
-.PHONY: bench bench-compare cover clean clean-cache
+.PHONY: conformance bench bench-compare cover clean clean-cache
 
 # Go as scripts/setup brought it, where the machine has none that is new enough; the same toolchain
 # for everything, linters included; no cgo, so that programs behave alike wherever they are built.
@@ -112,6 +112,11 @@ check-package: ## the phases of the Nix package, small programs, in a model of i
 check-nix: ## what can be checked of the Nix files without building
 	@scripts/setup build
 	@scripts/check-nix
+
+conformance: ## what boots where installers call APPENDER=PROGRAM (as PROGRAM DIRECTORY IMAGE), as a table
+	@scripts/setup build
+	go test -c -o build/loader-conformance ./internal/test/loadertest
+	build/loader-conformance -test.run TestLoaders_program -appender "$$(realpath -e '$(APPENDER)')"
 
 bench: ## programs beside others (root); BENCH_AGAINST=PROGRAM, RUN=REGEXP, RUNS=N, UPDATE=1
 	@scripts/setup all

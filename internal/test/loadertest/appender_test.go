@@ -184,50 +184,31 @@ func (o *Ours) AroundInstaller(w *World, l Loader, install func() error) error {
 	return nil
 }
 
-// Stock is a shell script of the shape of NixOS's own appender: plain files of the host, staged in
-// TMPDIR, put into a compressed archive that is written behind what is there.
-type Stock struct{}
+// Program is any appender, as PROGRAM DIRECTORY IMAGE: it puts the files below DIRECTORY below
+// /.initrd-secrets of IMAGE.
+type Program struct{ Path string }
 
 // Name names the appender in the table.
-func (Stock) Name() string { return "stock-style script" }
+func (p Program) Name() string { return filepath.Base(p.Path) }
 
 // SaltsInitrd is false.
-func (Stock) SaltsInitrd(Loader) bool { return false }
+func (Program) SaltsInitrd(Loader) bool { return false }
 
 // AroundInstaller is the installer alone.
-func (Stock) AroundInstaller(_ *World, _ Loader, install func() error) error { return install() }
+func (Program) AroundInstaller(_ *World, _ Loader, install func() error) error { return install() }
 
-func (Stock) source(w *World, g *Generation, path string) string {
-	return filepath.Join(w.Dir, "host", g.Name, strings.ReplaceAll(path, "/", "-"))
-}
+func (Program) files(w *World, g *Generation) string { return filepath.Join(w.Dir, "host", g.Name) }
 
-// Prepare writes the files and the script.
-func (s Stock) Prepare(w *World, _ Loader, g *Generation, program string) error {
-	var script strings.Builder
-	script.WriteString(`#!/bin/bash -e
-usage() { echo "USAGE: $0 INITRD_FILE" >&2; echo "Appends this configuration's secrets to INITRD_FILE" >&2; }
-if [ $# -ne 1 ]; then usage; exit 1; fi
-if [ "$1" = "--help" ]; then usage; exit 0; fi
-stage=$(mktemp -d "${TMPDIR:-/tmp}/initrd-secrets.XXXXXXXXXX")
-trap 'rm -rf "$stage"' EXIT
-`)
-	for _, path := range sortedKeys(g.Secrets) {
-		fmt.Fprintf(&script,
-			"mkdir -p \"$(dirname \"$stage/.initrd-secrets%[1]s\")\"\ncp -a %[2]s "+
-				"\"$stage/.initrd-secrets%[1]s\"\n", path, s.source(w, g, path))
-	}
-	script.WriteString(`cd "$stage"
-find . -mindepth 1 -exec touch -h -d @1 {} +
-find . -mindepth 1 | LC_ALL=C sort | cpio --quiet -o -H newc -R +0:+0 --reproducible | zstd -19 -q >> "$1"
-`)
-	return errors.Join(os.WriteFile(program, []byte(script.String()), 0o755),
-		s.Rotate(w, g, g.Secrets))
+// Prepare writes the files, and a script that gives them to the program.
+func (p Program) Prepare(w *World, _ Loader, g *Generation, program string) error {
+	script := fmt.Sprintf("#!/bin/sh\nexec %q %q \"$1\"\n", p.Path, p.files(w, g))
+	return errors.Join(os.WriteFile(program, []byte(script), 0o755), p.Rotate(w, g, g.Secrets))
 }
 
 // Rotate changes the files of the host that a generation's secrets come from.
-func (s Stock) Rotate(w *World, g *Generation, secrets map[string]string) error {
+func (p Program) Rotate(w *World, g *Generation, secrets map[string]string) error {
 	for path, value := range secrets {
-		if err := writeBelow(s.source(w, g, path), value); err != nil {
+		if err := writeBelow(filepath.Join(p.files(w, g), path), value); err != nil {
 			return err
 		}
 		g.Secrets[path] = value
@@ -236,9 +217,7 @@ func (s Stock) Rotate(w *World, g *Generation, secrets map[string]string) error 
 }
 
 // Lose removes the generation's files from the host.
-func (s Stock) Lose(w *World, g *Generation) error {
-	return os.RemoveAll(filepath.Join(w.Dir, "host", g.Name))
-}
+func (p Program) Lose(w *World, g *Generation) error { return os.RemoveAll(p.files(w, g)) }
 
 func writeBelow(name, content string) error {
 	return errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.WriteFile(name, []byte(content),

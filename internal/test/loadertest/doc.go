@@ -5,7 +5,7 @@
 // lanzaboote do with files, names, exit statuses and umask. They run no loader, no firmware and no
 // kernel; package vmtests does that. What they are for is to run one appender through everything
 // that installers do to it, a hundred times, in seconds, and to run another one (a stock-style
-// shell script) through the same for comparison.
+// shell script, or one that `make conformance` is given) through the same for comparison.
 //
 // Read from:
 //

@@ -17,7 +17,11 @@ var (
 	update = flag.Bool("update", false, "rewrite the tables in docs/explanation/boot-loaders.md")
 	long   = flag.Bool("long", os.Getenv("VMTESTS_ALL") == "1",
 		"play everything, also with the stock-style script, and 50 rebuilds")
+	appender = flag.String("appender", "", "the PROGRAM that TestLoaders_program plays")
 )
+
+// The appenders of the tables.
+const ours, stock = "sops-initrd", "stock-style script"
 
 // Rebuilds without change, in an ordinary run and in a long one.
 const fewRebuilds, manyRebuilds = 3, 50
@@ -38,13 +42,7 @@ func tempDir(t *testing.T) string {
 
 func stage(t *testing.T, l Loader, a func() Appender) *Stage {
 	t.Helper()
-	s := &Stage{
-		Loader: l, Appender: a, Dir: func() string { return tempDir(t) },
-		Rebuilds: fewRebuilds,
-	}
-	if *long {
-		s.Rebuilds = manyRebuilds
-	}
+	s := &Stage{Loader: l, Appender: a, Dir: func() string { return tempDir(t) }}
 	if os.Geteuid() == 0 {
 		s.SmallBoot = func(n int) (string, error) {
 			dir := t.TempDir()
@@ -58,7 +56,7 @@ func stage(t *testing.T, l Loader, a func() Appender) *Stage {
 	return s
 }
 
-// programs builds what the suite needs; what is missing skips, but fails in CI.
+// programs builds what the suite needs.
 func programs(t *testing.T) (sopsInitrd, sops string) {
 	t.Helper()
 	sopsInitrd = filepath.Join(t.TempDir(), "sops-initrd")
@@ -70,20 +68,19 @@ func programs(t *testing.T) (sopsInitrd, sops string) {
 	if err == nil {
 		err = exec.Command("go", "tool", "sops", "--version").Run()
 	}
-	if err == nil && (*long || *update) {
-		for _, tool := range []string{"bash", "cpio", "zstd"} {
-			if _, missing := exec.LookPath(tool); missing != nil {
-				err = missing
-			}
-		}
-	}
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	skipWithout(t, err)
 	return sopsInitrd, strings.TrimSpace(string(out))
+}
+
+// skipWithout skips the test when something is missing; that fails in CI.
+func skipWithout(t *testing.T, missing error) {
+	t.Helper()
+	if missing != nil && os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	if missing != nil {
+		t.Skip(missing)
+	}
 }
 
 // short are the scenarios that tell most, for every run.
@@ -97,7 +94,11 @@ var short = map[string]bool{
 // documentation.
 func TestLoaders(t *testing.T) {
 	sopsInitrd, sops := programs(t)
-	play(t, "sops-initrd", func() Appender { return NewOurs(sopsInitrd, sops) })
+	rebuilds := fewRebuilds
+	if *long {
+		rebuilds = manyRebuilds
+	}
+	compare(t, ours, func() Appender { return NewOurs(sopsInitrd, sops) }, rebuilds)
 }
 
 // TestLoaders_stock does the same with a script such as NixOS's own, for comparison.
@@ -105,25 +106,57 @@ func TestLoaders_stock(t *testing.T) {
 	if !*long && !*update {
 		t.Skip("takes long; -long plays it")
 	}
-	programs(t)
-	play(t, "stock-style script", func() Appender { return Stock{} })
+	// What grows is told in numbers.
+	compare(t, stock, func() Appender { return Program{stockScript(t)} }, fewRebuilds)
 }
 
-func play(t *testing.T, name string, a func() Appender) {
+// TestLoaders_program plays the scenarios with somebody else's appender and prints the table; with
+// the stock-style script, as an example, where none is given.
+func TestLoaders_program(t *testing.T) {
+	path := *appender
+	if path == "" {
+		path = stockScript(t)
+	}
+	first := Scenarios()[0].Name
+	rows := play(t, func() Appender { return Program{path} }, fewRebuilds,
+		func(scenario string) bool { return *appender != "" || scenario == first },
+		func(*testing.T, int, int, string) {})
+	_, _ = fmt.Fprint(os.Stdout, Markdown(Loaders(), rows))
+	if *appender == "" {
+		if d := cmp.Diff(table(t, stock)[:1], rows); d != "" {
+			t.Error(d)
+		}
+	}
+}
+
+func stockScript(t *testing.T) string {
 	t.Helper()
-	loaders, documented := Loaders(), table(t, name)
-	var rows []Row
+	for _, tool := range []string{"bash", "cpio", "zstd"} {
+		_, err := exec.LookPath(tool)
+		skipWithout(t, err)
+	}
+	path, err := filepath.Abs("testdata/stock-appender")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// play runs the scenarios that are wanted under each loader; judge looks at each outcome.
+func play(t *testing.T, a func() Appender, rebuilds int, wanted func(scenario string) bool,
+	judge func(t *testing.T, scenario, loader int, cell string),
+) (rows []Row) {
+	t.Helper()
+	loaders := Loaders()
 	for n, c := range Scenarios() {
 		row := Row{Scenario: c.Name, Cells: make([]string, len(loaders))}
-		if !*long && !*update && !short[c.Name] {
+		if !wanted(c.Name) {
 			continue
 		}
 		for i, l := range loaders {
 			t.Run(c.Name+"/"+l.Name(), func(t *testing.T) {
 				s := stage(t, l, a)
-				if name != "sops-initrd" {
-					s.Rebuilds = fewRebuilds // what grows is told in numbers
-				}
+				s.Rebuilds = rebuilds
 				cell, err := Play(c, s)
 				if err != nil {
 					t.Fatal(err)
@@ -132,19 +165,31 @@ func play(t *testing.T, name string, a func() Appender) {
 				if cell == errSkipped.Error() {
 					t.Skip("needs root, for a boot directory with little room")
 				}
-				if name == "sops-initrd" && !acceptable(c.Name, l, cell) {
-					t.Errorf("%q must not be, whatever is documented", cell)
-				}
-				if *update {
-					return
-				}
-				if n >= len(documented) || documented[n].Scenario != c.Name || documented[n].Cells[i] != cell {
-					t.Errorf("%q is not what %s says (-update rewrites it)", cell, page)
-				}
+				judge(t, n, i, cell)
 			})
 		}
 		rows = append(rows, row)
 	}
+	return rows
+}
+
+// compare plays an appender and holds its outcomes to the page.
+func compare(t *testing.T, name string, a func() Appender, rebuilds int) {
+	t.Helper()
+	loaders, documented := Loaders(), table(t, name)
+	wanted := func(scenario string) bool { return *long || *update || short[scenario] }
+	rows := play(t, a, rebuilds, wanted,
+		func(t *testing.T, n, i int, cell string) {
+			t.Helper()
+			scenario := Scenarios()[n].Name
+			if name == ours && !acceptable(scenario, loaders[i], cell) {
+				t.Errorf("%q must not be, whatever is documented", cell)
+			}
+			if !*update && (n >= len(documented) || documented[n].Scenario != scenario ||
+				documented[n].Cells[i] != cell) {
+				t.Errorf("%q is not what %s says (-update rewrites it)", cell, page)
+			}
+		})
 	if *update && !t.Failed() {
 		rewrite(t, name, Markdown(loaders, rows))
 	}
