@@ -1,6 +1,6 @@
 # What a type cannot say about secrets: each message names the option, what is wrong, and what to
 # set.
-{ environment, paths, ... }:
+{ checks, paths, ... }:
 {
   config,
   lib,
@@ -12,38 +12,10 @@ let
   inherit (lib) concatLists mapAttrsToList optional;
 
   cfg = config.sops;
-  option = kind: name: "sops.${kind}.${lib.strings.escapeNixIdentifier name}";
+  inherit (checks) option;
+  forEach = checks.forEach cfg;
 
-  # f kind name value for every secret and every template.
-  forEach =
-    f:
-    concatLists (mapAttrsToList (f "secrets") cfg.secrets)
-    ++ concatLists (mapAttrsToList (f "templates") cfg.templates);
-
-  keyPaths =
-    let
-      named = name: map (path: { inherit name path; });
-    in
-    named "sops.age.sshKeyPaths" cfg.age.sshKeyPaths
-    ++ named "sops.gnupg.sshKeyPaths" cfg.gnupg.sshKeyPaths
-    ++ named "sops.age.keyFile" (optional (cfg.age.keyFile != null) cfg.age.keyFile);
-
-  installedKeys =
-    let
-      installers = lib.groupBy (i: i.path) (
-        forEach (kind: name: item: [ { inherit (item) path; option = option kind name; } ])
-      );
-    in
-    concatLists (
-      map (
-        { name, path }:
-        map (
-          installer:
-          "${name}: ${paths.plain path} is installed by ${installer.option}, so it cannot decrypt secrets: "
-          + "it is not there before they are decrypted; remove it from ${name}"
-        ) (installers.${paths.plain path} or [ ])
-      ) keyPaths
-    );
+  keyPaths = checks.keyPaths cfg;
 
   isNumber = id: id != null && id != 0;
   ownerConflicts = forEach (
@@ -91,23 +63,12 @@ let
       name: value: cfg.environment.${name} or null != value
     ) cfg.initrd.environment;
   };
-  forVariables = f: concatLists (mapAttrsToList (name: values: concatLists (mapAttrsToList (f name) values)) variables);
-  variableFaults = forVariables (
-    set: name: value:
-    optional (!environment.isName name) (
-      "${set}.${lib.strings.escapeNixIdentifier name}: this is no name of an environment variable; "
-      + "use letters, digits and _"
-    )
-    ++ optional (environment.isQuoted value) (
-      "${set}.${name} stands in single quotes. Values are taken literally here, so the quotes would be part of it, and "
-      + "a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command "
-      + "prints, set SOPS_AGE_KEY_CMD to the command"
-    )
-  );
-  pathWarnings = forVariables (
-    set: name: _:
-    optional (name == "PATH")
-      "${set}.PATH has no effect: put the packages of the programs that keys need into sops.age.plugins."
+  pathWarnings = concatLists (
+    mapAttrsToList (
+      set: values:
+      optional (values ? PATH)
+        "${set}.PATH has no effect: put the packages of the programs that keys need into sops.age.plugins."
+    ) variables
   );
 
   # The file system below which a path is, if NixOS mounts it only after stage 1: null otherwise.
@@ -225,12 +186,7 @@ in
           "sops.gnupg.home and sops.gnupg.sshKeyPaths are both set; set sops.gnupg.sshKeyPaths to [ ], "
           + "or sops.gnupg.home to null";
       }
-      {
-        assertion = cfg.age.generateKey -> cfg.age.keyFile != null;
-        message =
-          "sops.age.generateKey is enabled but sops.age.keyFile is not set: "
-          + "set it to where the key should be created";
-      }
+      (checks.keyFileSet cfg)
       {
         assertion =
           cfg.manifest.users.secrets != { } && config.systemd.sysusers.enable or false -> config.users.mutableUsers;
@@ -241,7 +197,7 @@ in
       }
     ]
     ++ map failing (concatLists [
-      installedKeys
+      (checks.installedKeys cfg)
       # sops-nix looks at secrets only while sops files are validated.
       (builtins.filter (m: cfg.validateSopsFiles || lib.hasPrefix "sops.templates." m) ownerConflicts)
       (concatLists (builtins.attrValues cfg.manifest.fileFaults))
@@ -250,7 +206,7 @@ in
       )
       (missing cfg.manifest.users "before users are made" "set neededForUsers for it, too")
       needsUsers
-      variableFaults
+      (checks.variableFaults variables)
       (map (l: tooLate l + "secrets that are needed for users: ${toSet l}, or keep it elsewhere") (
         lib.optionals cfg.activation.usersByUnit (late cfg.manifest.users.secrets)
       ))
@@ -273,10 +229,7 @@ in
             + "before there are any users"
           )
       )
-      ++ map (
-        { name, path }:
-        "${name}: ${paths.plain path} is in the Nix store, where everybody can read it; keep private keys elsewhere"
-      ) (builtins.filter (key: paths.inStore key.path) keyPaths)
+      ++ checks.keysInStore cfg
       ++ pathWarnings
       ++ map (l: tooLate l + "secrets by an activation script at boot: ${toSet l}.") (
         lib.optionals (cfg.activation.regular && !cfg.activation.regularByUnit || usersAreScripted) (

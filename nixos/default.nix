@@ -2,13 +2,7 @@
 { lib, ... }:
 
 let
-  # What the files share; none of it depends on a configuration.
-  shared = {
-    paths = import ./paths.nix { inherit lib; };
-    formats = import ./formats.nix;
-    environment = import ./environment.nix { inherit lib; };
-    placeholders = import ./placeholders.nix { inherit lib; };
-  };
+  shared = import ./shared.nix { inherit lib; };
 in
 {
   imports = map (file: lib.modules.importApply file shared) [

@@ -10,17 +10,20 @@ let
   # it.
   literal = environment: home // removeAttrs environment [ "PATH" ];
 in
-{
+rec {
   # A shell command that runs with these variables, without leaving them behind.
   shellCommand = environment: plugins: command: ''
     (
-    ${lib.concatStrings (
-      lib.mapAttrsToList (name: value: "  export ${name}=${lib.escapeShellArg value}\n") (
-        literal environment // { PATH = lib.makeBinPath plugins; }
-      )
-    )}  ${command}
+    ${exports "  " (literal environment // { PATH = lib.makeBinPath plugins; })}  ${command}
     )
   '';
+
+  # Shell commands that set variables.
+  exports =
+    indent: environment:
+    lib.concatStrings (
+      lib.mapAttrsToList (name: value: "${indent}export ${name}=${lib.escapeShellArg value}\n") environment
+    );
 
   # For systemd.services.<name>.environment, which quotes values, but leaves systemd's specifiers in
   # them.

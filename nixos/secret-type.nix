@@ -17,8 +17,16 @@ let
     types
     ;
 
-  octal = types.strMatching "0?[0-7]{1,4}" // {
-    description = "octal number of up to four digits";
+  placement = import ./placement.nix {
+    inherit lib noun;
+    directory = "/run/secrets${directory}";
+    path =
+      "{file}`/run/secrets${directory}/‹name›`, or with {option}`neededForUsers` "
+      + "{file}`/run/secrets-for-users${directory}/‹name›`";
+    triggers = {
+      restart = "systemd.services.<name>.restartTriggers";
+      reload = "systemd.services.<name>.reloadTriggers";
+    };
   };
 
   groupOf =
@@ -38,33 +46,7 @@ let
 
   # Declared once, not anew for each of hundreds of secrets. The defaults that depend on it follow
   # below.
-  declared = {
-    name = mkOption {
-      type = types.singleLineStr;
-      defaultText = literalMD "the attribute name";
-      description = ''
-        The name of the file in {file}`/run/secrets${directory}`. It may contain slashes.
-      '';
-    };
-
-    path = mkOption {
-      type = types.singleLineStr;
-      defaultText = literalMD (
-        "{file}`/run/secrets${directory}/‹name›`, or with {option}`neededForUsers` "
-        + "{file}`/run/secrets-for-users${directory}/‹name›`"
-      );
-      description = ''
-        Where the ${noun} is found. Another path than the default one becomes a symbolic link to the
-        file.
-      '';
-    };
-
-    mode = mkOption {
-      type = octal;
-      default = "0400";
-      description = "The permissions of the file, in octal.";
-    };
-
+  declared = placement // {
     owner = mkOption {
       type = types.nullOr types.singleLineStr;
       default = null;
@@ -97,26 +79,6 @@ let
       description = ''
         The number of the group to which the file belongs, whether there is such a group or not. It
         counts where {option}`group` is `null`.
-      '';
-    };
-
-    restartUnits = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      example = [ "nginx.service" ];
-      description = ''
-        Units that are restarted when the ${noun} changes, as
-        {option}`systemd.services.<name>.restartTriggers` does for configuration.
-      '';
-    };
-
-    reloadUnits = mkOption {
-      type = types.listOf types.str;
-      default = [ ];
-      example = [ "nginx.service" ];
-      description = ''
-        Units that are reloaded when the ${noun} changes, as
-        {option}`systemd.services.<name>.reloadTriggers` does for configuration.
       '';
     };
 
@@ -154,7 +116,7 @@ let
       };
 
       mode = mkOption {
-        type = octal;
+        inherit (placement.mode) type;
         defaultText = literalExpression "mode";
         description = "The permissions of the file in stage 1, in octal.";
       };

@@ -1,5 +1,5 @@
 # sops.templates: files with the values of secrets in them.
-{ placeholders, ... }:
+{ template-text, ... }:
 {
   config,
   lib,
@@ -8,11 +8,7 @@
 }:
 
 let
-  inherit (lib)
-    literalExpression
-    mkOption
-    types
-    ;
+  inherit (lib) literalExpression mkOption types;
 
   placement = import ./secret-type.nix {
     inherit lib;
@@ -22,74 +18,24 @@ let
     seal = config.sops.initrd.seal.enable;
     directory = "/rendered";
   };
-
-  text =
-    { config, options, ... }:
-    {
-      options = {
-        content = mkOption {
-          type = types.lines;
-          default = "";
-          example = literalExpression "\"password=\${config.sops.placeholder.password}\"";
-          description = ''
-            The text of the template. The value of a secret takes the place of its
-            `config.sops.placeholder.<name>`.
-          '';
-        };
-
-        file = mkOption {
-          type = types.path;
-          default = pkgs.writeText (baseNameOf config.name) config.content;
-          defaultText = literalExpression "pkgs.writeText name content";
-          example = literalExpression "./application.conf.template";
-          description = "A file with the text of the template, used instead of {option}`content`.";
-        };
-
-        hasFile = mkOption {
-          type = types.bool;
-          internal = true;
-          readOnly = true;
-          default = options.file.highestPrio < (lib.mkOptionDefault null).priority;
-          description = "Whether {option}`file` is set.";
-        };
-      };
-    };
 in
 {
-  options.sops = {
-    templates = mkOption {
-      type = types.attrsOf (
-        types.submodule [
-          placement
-          text
-        ]
-      );
-      default = { };
-      example = literalExpression ''
-        { "application.conf".content = "password=''${config.sops.placeholder.password}"; }
-      '';
-      description = ''
-        Files that are rendered from secrets and installed in {file}`/run/secrets/rendered`, the
-        initrd, or both.
-      '';
-    };
+  imports = [ template-text.placeholders ];
 
-    placeholder = mkOption {
-      type = types.attrsOf (
-        types.mkOptionType {
-          name = "placeholder";
-          description = "value that can be converted to a string";
-          check = lib.strings.isConvertibleWithToString;
-          merge = lib.mergeEqualOption;
-        }
-      );
-      default = { };
-      visible = false;
-      description = "By the name of a secret, the text that stands for its value in templates.";
-    };
+  options.sops.templates = mkOption {
+    type = types.attrsOf (
+      types.submodule [
+        placement
+        (template-text.options pkgs)
+      ]
+    );
+    default = { };
+    example = literalExpression ''
+      { "application.conf".content = "password=''${config.sops.placeholder.password}"; }
+    '';
+    description = ''
+      Files that are rendered from secrets and installed in {file}`/run/secrets/rendered`, the
+      initrd, or both.
+    '';
   };
-
-  config.sops.placeholder = lib.mapAttrs (
-    name: _: lib.mkDefault (placeholders.default name)
-  ) config.sops.secrets;
 }
