@@ -30,7 +30,8 @@
 // Units that are to be restarted or reloaded when a secret or template changes are written to
 // /run/nixos/activation-restart-list and activation-reload-list, where switch-to-configuration
 // finds them. If SOPS_RESTART_UNITS_VIA_SYSTEMCTL is 1, systemctl is called instead. Nothing is
-// restarted when there was no generation before, as at boot.
+// restarted when there was no generation before, as at boot. In user mode the units are those of
+// the user's systemd, if it runs.
 //
 // # Dry activation
 //
@@ -43,7 +44,8 @@
 //
 //	NIXOS_ACTION                      see above
 //	SOPS_RESTART_UNITS_VIA_SYSTEMCTL  see above
-//	XDG_RUNTIME_DIR                   what %r stands for in the paths of a user's manifest
+//	XDG_RUNTIME_DIR                   what %r stands for in the paths of a user's manifest; if it
+//	                                  is not set, /run/user/UID or else /dev/shm/sops-nix-UID
 //
 // Variables of sops, such as SOPS_AGE_KEY, SOPS_GPG_EXEC or cloud credentials, are honoured after
 // the key sources of the manifest.

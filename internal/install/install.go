@@ -61,10 +61,12 @@ func (in Installer) Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, in.check(m, resolve.CheckSopsFile)
 	case CheckOff:
 	}
-	if err := m.ExpandRuntimeDir(in.Env.Getenv); err != nil {
+	dry := in.Env.Getenv("NIXOS_ACTION") == "dry-activate"
+	err = m.ExpandRuntimeDir(func() (string, error) { return memoryDir(in.Env.Getenv, !dry) })
+	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", o.Manifest, err)
 	}
-	if in.Env.Getenv("NIXOS_ACTION") == "dry-activate" {
+	if dry {
 		return in.preview(ctx, m)
 	}
 	return in.install(ctx, m, o)
@@ -80,7 +82,7 @@ func (in Installer) check(m *manifest.Manifest, level resolve.Level) error {
 			cli.Warn(in.Env, Program, "%s", w)
 		}
 	}
-	anybodys := func(string) string { return "/run/user/1000" }
+	anybodys := func() (string, error) { return "/run/user/1000", nil }
 	if err := m.ExpandRuntimeDir(anybodys); err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report,
 	in.tell(p)
 	affected := p.affected()
 	report := p.report(0, true, affected)
-	if !in.viaSystemctl() {
+	if in.systemctl(m) == nil {
 		return report, errors.Join(p.err(), units.WriteLists(in.ActivationDir, true, affected))
 	}
 	for _, job := range affected.Jobs() {
@@ -195,7 +197,7 @@ func (in Installer) switchTo(ctx context.Context, store *generation.Store, p *pl
 	errs := []error{p.placeLinks(store)}
 	staleLeft, err := p.removeLinks(store)
 	errs = append(errs, err)
-	unitsLeft, err := in.tellUnits(ctx, draft.Number, affected)
+	unitsLeft, err := in.tellUnits(ctx, in.systemctl(p.manifest), draft.Number, affected)
 	errs = append(errs, err)
 	if !affected.Empty() || len(stale) > 0 {
 		done, err := p.noteFor(draft.Number, unitsLeft, staleLeft)
@@ -236,14 +238,14 @@ func (p *plan) write(draft *generation.Draft) error {
 // because a signal came first. Another failure is not tried again: a unit that does not exist
 // would fail for ever.
 func (in Installer) tellUnits(
-	ctx context.Context, number uint64, affected units.Sets,
+	ctx context.Context, systemctl systemctl, number uint64, affected units.Sets,
 ) (left units.Sets, err error) {
 	if affected.Empty() {
 		return units.Sets{}, nil
 	}
-	if !in.viaSystemctl() {
+	if systemctl == nil {
 		err = units.WriteLists(in.ActivationDir, false, affected)
-	} else if err = units.Systemctl(ctx, in.System.Systemctl, affected); ctx.Err() != nil {
+	} else if err = units.Systemctl(ctx, systemctl, affected); ctx.Err() != nil {
 		hint := fmt.Sprintf("generation %d is live; the next run asks for the restarts and reloads", number)
 		return affected, cli.WithHint(errors.Join(ctx.Err(), err), hint)
 	}
@@ -252,8 +254,24 @@ func (in Installer) tellUnits(
 	return units.Sets{}, cli.WithHint(err, hint)
 }
 
-func (in Installer) viaSystemctl() bool {
-	return in.Env.Getenv("SOPS_RESTART_UNITS_VIA_SYSTEMCTL") == "1"
+// systemctl runs systemctl with the given arguments.
+type systemctl func(ctx context.Context, args ...string) error
+
+// systemctl is what units are restarted with; nil leaves it to switch-to-configuration. Units of a
+// user belong to the user's systemd, as the secrets do.
+func (in Installer) systemctl(m *manifest.Manifest) systemctl {
+	if m.UserMode {
+		runtimeDir := userManager(in.Env.Getenv)
+		return func(ctx context.Context, args ...string) error {
+			return in.System.Systemctl(ctx, runtimeDir, append([]string{"--user"}, args...)...)
+		}
+	}
+	if in.Env.Getenv("SOPS_RESTART_UNITS_VIA_SYSTEMCTL") != "1" {
+		return nil
+	}
+	return func(ctx context.Context, args ...string) error {
+		return in.System.Systemctl(ctx, "", args...)
+	}
 }
 
 // tell prints what is known about the keys.

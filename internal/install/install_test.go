@@ -91,7 +91,7 @@ func (w *world) CanOwn(uid, gid uint32) error {
 }
 
 // Systemctl appends to a file, which survives a kill.
-func (w *world) Systemctl(ctx context.Context, args ...string) error {
+func (w *world) Systemctl(ctx context.Context, _ string, args ...string) error {
 	if err := errors.Join(w.Step("systemctl", strings.Join(args, " ")), ctx.Err()); err != nil {
 		return err
 	}

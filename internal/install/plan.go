@@ -23,6 +23,7 @@ type plan struct {
 	// current is the live generation, nil if there is none; note is what is known about it.
 	current *generation.Generation
 	note    note
+	noUnits bool // there is no systemd of the user's
 	// removed are the files of the live generation that the manifest does not have.
 	removed []string
 	notes   []string // about keys
@@ -49,6 +50,7 @@ func (in Installer) newPlan(
 	ctx context.Context, m *manifest.Manifest, current *generation.Generation,
 ) (*plan, error) {
 	p := &plan{manifest: m, items: items(m), current: current}
+	p.noUnits = m.UserMode && userManager(in.Env.Getenv) == ""
 	if current != nil {
 		// A note that cannot be read is that of another version: nothing is known then.
 		_ = json.Unmarshal(current.Note, &p.note)
@@ -159,7 +161,7 @@ func (p *plan) hints() []string {
 // did not come to tell. After a boot, where there was no generation yet, nothing runs that could
 // have old secrets.
 func (p *plan) affected() units.Sets {
-	if p.manifest.UserMode || p.current == nil || p.current.Leftover {
+	if p.noUnits || p.current == nil || p.current.Leftover {
 		return units.Sets{}
 	}
 	var changed []manifest.Placement

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 
 	"github.com/sops-initrd/sops-initrd/internal/generation"
@@ -18,8 +19,9 @@ type System interface {
 	Group(ctx context.Context, name string) (uint32, error)
 	// CanOwn says why no file can belong to a user and group.
 	CanOwn(uid, gid uint32) error
-	// Systemctl runs systemctl with the given arguments.
-	Systemctl(ctx context.Context, args ...string) error
+	// Systemctl runs systemctl with the given arguments. A user's systemd is found in the user's
+	// runtimeDir; otherwise that is "".
+	Systemctl(ctx context.Context, runtimeDir string, args ...string) error
 }
 
 // Linux is the real System.
@@ -57,8 +59,11 @@ func (l *Linux) Group(ctx context.Context, name string) (uint32, error) {
 func (l *Linux) CanOwn(uid, gid uint32) error { return errors.Join(l.uids.has(uid), l.gids.has(gid)) }
 
 // Systemctl implements System.
-func (l *Linux) Systemctl(ctx context.Context, args ...string) error {
+func (l *Linux) Systemctl(ctx context.Context, runtimeDir string, args ...string) error {
 	c := exec.CommandContext(ctx, "systemctl", args...)
+	if runtimeDir != "" {
+		c.Env = append(os.Environ(), runtimeDirVariable+"="+runtimeDir)
+	}
 	c.Stdout, c.Stderr = l.Output, l.Output
 	return c.Run()
 }

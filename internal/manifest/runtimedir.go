@@ -1,18 +1,14 @@
 package manifest
 
-import (
-	"errors"
-	"fmt"
-	"path"
-	"strings"
-)
+import "strings"
 
-// ExpandRuntimeDir replaces %r in the paths of a user's manifest by XDG_RUNTIME_DIR, and %% by %.
-func (m *Manifest) ExpandRuntimeDir(getenv func(string) string) error {
+// ExpandRuntimeDir replaces %r in the paths of a user's manifest by the directory that find
+// returns, and %% by %. Where no path has %r, find is not called.
+func (m *Manifest) ExpandRuntimeDir(find func() (string, error)) error {
 	if !m.UserMode {
 		return nil
 	}
-	e := expander{dir: getenv("XDG_RUNTIME_DIR")}
+	e := expander{find: find}
 	for _, p := range []*string{&m.SecretsMountPoint, &m.SymlinkPath, &m.Keys.GnuPGHome, &m.Keys.AgeKeyFile} {
 		e.expand(p)
 	}
@@ -32,8 +28,9 @@ func (m *Manifest) ExpandRuntimeDir(getenv func(string) string) error {
 }
 
 type expander struct {
-	dir string
-	err error
+	find func() (string, error)
+	dir  string
+	err  error
 }
 
 func (e *expander) expand(p *string) {
@@ -42,13 +39,10 @@ func (e *expander) expand(p *string) {
 		if !strings.Contains(part, "%r") {
 			continue
 		}
-		switch {
-		case e.dir == "":
-			e.err = errors.New("XDG_RUNTIME_DIR is not set, but the manifest has paths below it (%r)")
-		case !path.IsAbs(e.dir):
-			e.err = fmt.Errorf("XDG_RUNTIME_DIR: %q is not an absolute path", e.dir)
+		if e.dir == "" && e.err == nil {
+			e.dir, e.err = e.find()
 		}
-		parts[i] = strings.ReplaceAll(part, "%r", strings.TrimRight(e.dir, "/"))
+		parts[i] = strings.ReplaceAll(part, "%r", e.dir)
 	}
 	*p = strings.Join(parts, "%")
 }
