@@ -20,9 +20,7 @@
       each = systems: f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       eachSystem = each (linux ++ darwin);
 
-      elsewhere =
-        what:
-        throw "This project has no ${what} module yet: use the one of github:Mic92/sops-nix, with the same options.";
+      noDarwinModule = throw "This project has no nix-darwin module: add the input github:Mic92/sops-nix, and import its darwinModules.sops, with the same options.";
     in
     {
       nixosModules = {
@@ -39,12 +37,14 @@
       });
       formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
 
-      homeManagerModules.sops = elsewhere "home-manager";
-      homeManagerModules.default = elsewhere "home-manager";
-      homeManagerModule = elsewhere "home-manager";
-      homeModules.sops = elsewhere "home-manager";
-      homeModules.default = elsewhere "home-manager";
-      darwinModules.sops = elsewhere "nix-darwin";
-      darwinModules.default = elsewhere "nix-darwin";
+      homeManagerModules = {
+        sops = ./modules/home-manager/sops.nix;
+        default = self.homeManagerModules.sops;
+      };
+      homeManagerModule = self.homeManagerModules.sops;
+      homeModules = self.homeManagerModules;
+
+      darwinModules.sops = noDarwinModule;
+      darwinModules.default = noDarwinModule;
     };
 }

@@ -8,19 +8,22 @@ import (
 	"testing"
 )
 
-const optionsPage = "reference/options.md"
+// optionsPages are those of the NixOS module and of home-manager's.
+var optionsPages = []string{"reference/options.md", "reference/home-options.md"}
 
 // documented has the options of the reference.
 func documented(t *testing.T) map[string]bool {
 	t.Helper()
-	data, err := os.ReadFile(optionsPage)
-	if err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]bool{}
-	for _, part := range strings.Split(string(data), "\n## `")[1:] {
-		name, _, _ := strings.Cut(part, "`\n")
-		all[name] = true
+	for _, page := range optionsPages {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range strings.Split(string(data), "\n## `")[1:] {
+			name, _, _ := strings.Cut(part, "`\n")
+			all[name] = true
+		}
 	}
 	return all
 }

@@ -5,6 +5,14 @@
 
 let
   inherit (pkgs) lib;
+
+  # The one of nixos/tests/eval/run.
+  home-manager = pkgs.fetchFromGitHub {
+    owner = "nix-community";
+    repo = "home-manager";
+    rev = "ec1a8fdf74ed3f276148ee106299a2ba0e65d51f";
+    sha256 = "18kg7v9gg5xknvcwnywj9dz9jwz2c1ka5cj1p0pznwd8m5zamgaw";
+  };
 in
 import ../default.nix { inherit pkgs; }
 // import ../nixos/tests { inherit pkgs; }
@@ -20,6 +28,7 @@ import ../default.nix { inherit pkgs; }
         fileset = lib.fileset.unions [
           ../default.nix
           ../docs
+          ../home
           ../modules
           ../nix
           ../nixos
@@ -28,7 +37,7 @@ import ../default.nix { inherit pkgs; }
     } source
     chmod -R u+w source
     export HOME=$TMPDIR NIX_STATE_DIR=$TMPDIR/state
-    NIXPKGS_LIB=${pkgs.path}/lib bash source/nixos/tests/eval/run
+    HOME_MANAGER=${home-manager} NIXPKGS_LIB=${pkgs.path}/lib bash source/nixos/tests/eval/run
     touch $out
   '';
 }

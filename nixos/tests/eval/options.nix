@@ -1,10 +1,21 @@
-# The options reference of the documentation, in Markdown, from the module itself. An option without
-# a description fails here.
-{ libPath }:
+# The options references of the documentation, in Markdown, from the modules themselves. An option
+# without a description fails here.
+{
+  libPath,
+  homeManager ? null, # a checkout: for the page of its module
+}:
 
 let
   lib = import libPath;
-  inherit (import ./evaluate.nix { inherit lib; }) evaluate;
+  inherit
+    (
+      if homeManager == null then
+        import ./evaluate.nix { inherit lib; }
+      else
+        import ../../../home/tests/evaluate.nix { inherit libPath homeManager; }
+    )
+    evaluate
+    ;
   inherit (lib) concatMapStrings removeSuffix;
 
   options = builtins.filter (o: o.visible && !o.internal) (
@@ -41,9 +52,9 @@ let
 in
 {
   markdown = ''
-    # Options
+    # Options${lib.optionalString (homeManager != null) " for home-manager"}
 
-    All options of the NixOS module. This page is made from the module by `nixos/tests/eval/run --update`.
+    All options of the ${if homeManager == null then "NixOS" else "home-manager"} module. This page is made from the module by `nixos/tests/eval/run --update`.
 
   ''
   + lib.concatMapStringsSep "\n" entry options;

@@ -11,39 +11,14 @@
 let
   lib = import libPath;
 
+  compare = import ./compare-options.nix { inherit lib; };
   optionsOf =
     module:
     let
       inherit (import ./evaluate.nix { inherit lib module; }) evaluate;
-      list = lib.optionAttrSetToDocList { inherit ((evaluate { sshd = false; }).options) sops; };
     in
-    lib.listToAttrs (
-      map
-        (
-          o:
-          lib.nameValuePair (lib.removePrefix "sops." o.name) (
-            { inherit (o) type; }
-            // lib.optionalAttrs (o ? default) {
-              # Texts of computed defaults are words for people.
-              default = if o.default._type or null == "literalMD" then "computed" else o.default.text;
-            }
-          )
-        )
-        (
-          builtins.filter (
-            o: !o.internal && !lib.hasInfix "_module" o.name && !lib.hasPrefix "sops.placeholder" o.name
-          ) list
-        )
-    );
-
-  theirs = builtins.fromJSON (builtins.readFile ./reference-options.json);
-  ours = optionsOf ../../../modules/sops;
-
-  differing =
-    field:
-    builtins.attrNames (
-      lib.filterAttrs (name: o: ours ? ${name} && (o.${field} or null) != (ours.${name}.${field} or null)) theirs
-    );
+    compare.describe (evaluate { sshd = false; }).options;
+  declared = if reference == null then null else optionsOf (reference + "/modules/sops");
 
   of = reason: names: lib.genAttrs names (_: reason);
   each = fields: lib.concatMap (kind: map (field: "${kind}.<name>.${field}") fields) [ "secrets" "templates" ];
@@ -67,30 +42,13 @@ let
         ++ secrets [ "format" "sopsFile" "sopsFileHash" ]
       );
   };
-  found = {
-    missing = builtins.attrNames (removeAttrs theirs (builtins.attrNames ours));
-    type = differing "type";
-    default = differing "default";
-  };
-
-  unexplained = lib.mapAttrs (what: names: lib.subtractLists (builtins.attrNames reasons.${what}) names) found;
-  outdated = lib.mapAttrs (what: names: lib.subtractLists names (builtins.attrNames reasons.${what})) found;
 in
 {
-  recorded = optionsOf (reference + "/modules/sops");
+  recorded = declared;
 
-  # What is wrong, for people; nothing if all is well.
-  report =
-    let
-      say = names: words: lib.concatLists (
-        lib.mapAttrsToList (what: map (name: "${name}: its ${what} ${words}\n")) names
-      );
-    in
-    lib.concatStrings (
-      say unexplained "differs from that of sops-nix, without a reason"
-      ++ say outdated "is that of sops-nix: remove the reason"
-      ++ lib.optional (
-        reference != null && optionsOf (reference + "/modules/sops") != theirs
-      ) "reference-options.json is not what this sops-nix declares\n"
-    );
+  report = compare.report {
+    ours = optionsOf ../../../modules/sops;
+    recorded = builtins.fromJSON (builtins.readFile ./reference-options.json);
+    inherit declared reasons;
+  };
 }

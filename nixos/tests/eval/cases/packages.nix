@@ -170,23 +170,27 @@ in
     };
   };
 
-  "modules that are not there yet say whose to use" = {
-    expr = map throws [
-      self.homeManagerModules.sops
-      self.homeManagerModules.default
-      self.homeManagerModule
-      self.homeModules.sops
-      self.darwinModules.sops
-      self.darwinModules.default
-    ];
-    expected = [
-      true
-      true
-      true
-      true
-      true
-      true
-    ];
+  "home-manager's module has the names that users know, and nix-darwin's says whose to use" = {
+    expr = {
+      home = map (module: (import module).imports) [
+        self.homeManagerModules.sops
+        self.homeManagerModules.default
+        self.homeManagerModule
+        self.homeModules.sops
+        self.homeModules.default
+      ];
+      darwin = map throws [
+        self.darwinModules.sops
+        self.darwinModules.default
+      ];
+    };
+    expected = {
+      home = lib.genList (_: [ (root + "/home") ]) 5;
+      darwin = [
+        true
+        true
+      ];
+    };
   };
 
   "the overlay adds the packages under the names that users know" = {

@@ -108,6 +108,7 @@ let
       writeText = name: text: writeTextFile { inherit name text; };
       makeSetupHook = arguments: script: derivation arguments.name { inherit arguments script; };
       mkShell = arguments: derivation "shell" { inherit arguments; };
+      fetchFromGitHub = source: derivation source.repo { inherit source; };
       runCommand = name: _: text: derivation name { inherit text; };
       nixosOptionsDoc = arguments: {
         optionsCommonMark = derivation "options.md" {

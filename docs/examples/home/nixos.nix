@@ -1,0 +1,4 @@
+{ inputs, ... }:
+{
+  home-manager.sharedModules = [ inputs.sops-nix.homeManagerModules.sops ];
+}

@@ -1,0 +1,50 @@
+# The configuration as the manifest that sops-install-secrets reads.
+{
+  formats,
+  paths,
+  placeholders,
+  ...
+}:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  inherit (lib) mkOption types;
+
+  cfg = config.sops;
+  writer = import ../nixos/manifest-writer.nix {
+    inherit
+      lib
+      pkgs
+      cfg
+      formats
+      paths
+      placeholders
+      ;
+  };
+  buildPrograms = import ../default.nix { pkgs = pkgs.pkgsBuildHost; };
+in
+{
+  options.sops.manifest = mkOption {
+    type = types.lazyAttrsOf types.unspecified; # a file that cannot be made is no reason not to say why
+    internal = true;
+    readOnly = true;
+    description = "The manifest, and what is wrong with the sops files of each secret.";
+  };
+
+  config.sops.manifest = {
+    file = writer.activation {
+      suffix = "";
+      inherit (cfg) secrets templates;
+      secretsMountPoint = cfg.defaultSecretsMountPoint;
+      symlinkPath = cfg.defaultSymlinkPath;
+      checkRecipients = "${buildPrograms.sops-initrd}/bin/sops-initrd check${writer.recipients}";
+      extra.userMode = true;
+    };
+    inherit (writer) fileFaults;
+  };
+}

@@ -1,0 +1,4 @@
+# The path that configurations without flakes import.
+{
+  imports = [ ../../home ];
+}
