@@ -1,13 +1,22 @@
 # Installation at activation: whether by scripts or by units, and the scripts. The units are in
 # units.nix.
 { environment, ... }:
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  options,
+  ...
+}:
 
 let
   inherit (lib) mkIf mkOption types;
 
   cfg = config.sops;
+  act = cfg.activation;
   wanted = set: set.secrets != { } || set.templates != { };
+  # When the last secret is removed, an empty set takes away what an earlier generation installed.
+  # Without a sops file there probably never was one, and the program is not needed.
+  emptied = !wanted cfg.manifest.regular && options.sops.defaultSopsFile.isDefined;
 
   install =
     arguments:
@@ -39,11 +48,13 @@ in
       usersByUnit =
         wanted cfg.manifest.users
         && (config.systemd.sysusers.enable or false || config.services.userborn.enable or false);
+      inherit emptied;
+      emptiedByUnit = emptied && cfg.useSystemdActivation;
     };
 
     system.activationScripts = {
-      setupSecrets = mkIf cfg.activation.regular (
-        if cfg.activation.regularByUnit then
+      setupSecrets = mkIf (act.regular || emptied) (
+        if cfg.useSystemdActivation then
           nothing
         else
           script
@@ -52,14 +63,19 @@ in
               "users"
               "groups"
             ]
-            ''
-              [ -e /run/current-system ] || echo setting up secrets...
-              ${install config.system.build.sops-nix-manifest}
-            ''
+            (
+              if act.regular then
+                ''
+                  [ -e /run/current-system ] || echo setting up secrets...
+                  ${install config.system.build.sops-nix-manifest}
+                ''
+              else
+                "[ ! -L /run/secrets ] || ${install config.system.build.sops-nix-manifest}\n"
+            )
       );
 
-      setupSecretsForUsers = mkIf cfg.activation.users (
-        if cfg.activation.usersByUnit then
+      setupSecretsForUsers = mkIf act.users (
+        if act.usersByUnit then
           nothing
         else
           script [ "specialfs" ] ''
@@ -68,7 +84,7 @@ in
           ''
       );
 
-      users = mkIf (cfg.activation.users && !cfg.activation.usersByUnit) {
+      users = mkIf (act.users && !act.usersByUnit) {
         deps = [ "setupSecretsForUsers" ];
       };
 

@@ -6,6 +6,7 @@ let
   inherit (lib) mkIf mkMerge optional;
 
   cfg = config.sops;
+  act = cfg.activation;
 
   # What has to be mounted before secrets can be decrypted: keys, and sops files that are not in the
   # store.
@@ -69,7 +70,8 @@ let
 in
 {
   systemd.services = {
-    sops-install-secrets = mkIf cfg.activation.regularByUnit (mkMerge [
+    sops-install-secrets = mkIf (act.regularByUnit || act.emptiedByUnit) (mkMerge [
+      (mkIf act.emptied { unitConfig.ConditionPathIsSymbolicLink = "/run/secrets"; })
       (installer cfg.manifest.regular.secrets "${config.system.build.sops-nix-manifest}")
       {
         description = "Installation of Secrets";
@@ -100,7 +102,7 @@ in
       }
     ]);
 
-    sops-install-secrets-for-users = mkIf cfg.activation.usersByUnit (mkMerge [
+    sops-install-secrets-for-users = mkIf act.usersByUnit (mkMerge [
       (installer cfg.manifest.users.secrets "-ignore-passwd ${config.system.build.sops-nix-users-manifest}")
       {
         description = "Installation of Secrets for Users";
@@ -121,14 +123,14 @@ in
     ]);
 
     # A new password hash reaches the user database only when userborn runs again.
-    userborn = mkIf (cfg.activation.usersByUnit && config.services.userborn.enable or false) {
+    userborn = mkIf (act.usersByUnit && config.services.userborn.enable or false) {
       restartTriggers = [ config.system.build.sops-nix-users-manifest ];
     };
   };
 
   systemd.targets = {
     sops-secrets = target {
-      byUnit = cfg.activation.regularByUnit;
+      byUnit = act.regularByUnit;
       service = "sops-install-secrets.service";
     } // {
       description = "Secrets";
@@ -136,7 +138,7 @@ in
     };
 
     sops-secrets-for-users = target {
-      byUnit = cfg.activation.usersByUnit;
+      byUnit = act.usersByUnit;
       service = "sops-install-secrets-for-users.service";
     } // {
       description = "Secrets for Users";

@@ -538,26 +538,65 @@ in
 
   "only templates, only secrets for users, only secrets for the initrd" = {
     expr =
-      map
-        (
-          sops:
-          builtins.attrNames (
-            ours (evaluate {
-              config.sops = sops // {
-                defaultSopsFile = assets + "/secrets.yaml";
-              };
-            })
-          )
-        )
+      map (sops: builtins.attrNames (ours (evaluate { config = { inherit sops; }; })))
         [
           { templates.t.content = "x"; }
-          { secrets.password.neededForUsers = true; }
-          { secrets.luks.initrd.only = true; }
+          {
+            secrets.password = {
+              neededForUsers = true;
+              sopsFile = assets + "/secrets.yaml";
+            };
+          }
+          {
+            secrets.luks = {
+              initrd.only = true;
+              sopsFile = assets + "/secrets.yaml";
+            };
+          }
         ];
     expected = [
       [ "setupSecrets" ]
       [ "setupSecretsForUsers" ]
       [ ]
     ];
+  };
+
+  # What an earlier generation installed goes: the manifest is an empty one.
+  "the last secret is removed" = {
+    expr =
+      let
+        emptied =
+          useSystemdActivation:
+          evaluate {
+            config.sops = {
+              defaultSopsFile = assets + "/secrets.yaml";
+              inherit useSystemdActivation;
+            };
+          };
+        program = r: "${r.config.sops.package}/bin/sops-install-secrets ${r.config.system.build.sops-nix-manifest}";
+        script = emptied false;
+        unit = (emptied true).config.systemd.services.sops-install-secrets;
+      in
+      {
+        script = map (part: lib.hasInfix part (ours script).setupSecrets.text) [
+          "[ ! -L /run/secrets ] || ("
+          (program script)
+        ];
+        scriptsBesideUnit = ours (emptied true);
+        condition = unit.unitConfig.ConditionPathIsSymbolicLink;
+        runs = unit.serviceConfig.ExecStart == [ (program (emptied true)) ];
+        # Nothing of it where only the module is imported.
+        imported = ours (evaluate { config = { }; });
+      };
+    expected = {
+      script = [
+        true
+        true
+      ];
+      scriptsBesideUnit = { };
+      condition = "/run/secrets";
+      runs = true;
+      imported = { };
+    };
   };
 }
