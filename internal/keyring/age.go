@@ -17,6 +17,9 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 	"filippo.io/age/plugin"
+
+	"github.com/sops-initrd/sops-initrd/internal/pattern"
+	"github.com/sops-initrd/sops-initrd/internal/sshkey"
 )
 
 // maxDataKeyBytes bounds what a data key may unpack to; sops's have 32 bytes, parts of a split one
@@ -89,7 +92,37 @@ func openAge(s Sealed, keys []ageKey) ([]byte, string, error) {
 	if broken != nil {
 		return nil, "", broken
 	}
+	// A stanza of age's own kind does not say for whom it is, so that a changed one looks like that
+	// of another: the metadata of sops say it.
+	for _, k := range keys {
+		if slices.Contains(k.recipients, Canonical(s.Recipient)) {
+			return nil, "", notOpened(k.source)
+		}
+	}
 	return nil, "", ErrNoMatch
+}
+
+// notOpened is the error of a data key that a key does not open though it is encrypted for it.
+func notOpened(source string) error {
+	return fmt.Errorf("%w: the key that it is encrypted for, of %s, does not open it", ErrDamaged, source)
+}
+
+// openPGPName is an OpenPGP fingerprint.
+var openPGPName = pattern.New(`^[0-9A-F]{40,64}$`)
+
+// Canonical is how a sops file's name of a recipient is written in Identity: an SSH key without its
+// comment, a fingerprint in capitals, without the mark that tells gpg to use just that key.
+func Canonical(recipient string) string {
+	if strings.HasPrefix(recipient, "ssh-") {
+		if public, err := sshkey.ParsePublic(recipient); err == nil {
+			return public.String()
+		}
+	}
+	hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(recipient, " ", ""), "!"))
+	if openPGPName().MatchString(hex) {
+		return hex
+	}
+	return recipient
 }
 
 // openWithPlugins asks plugins, those of the recipient's own type first: their identities often fit
@@ -190,11 +223,11 @@ func decryptAge(data []byte, identity age.Identity) ([]byte, error) {
 		if p, ok := identity.(*plugin.Identity); ok {
 			return nil, fmt.Errorf("age-plugin-%s: %s", p.Name(), Quiet(strings.ReplaceAll(err.Error(), p.String(), "…")))
 		}
-		return nil, errors.New("the encrypted data key is malformed")
+		return nil, ErrDamaged
 	}
 	plain, err := io.ReadAll(io.LimitReader(r, maxDataKeyBytes))
 	if err != nil || len(plain) == maxDataKeyBytes {
-		return nil, errors.New("the encrypted data key is malformed")
+		return nil, ErrDamaged
 	}
 	return plain, nil
 }

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,11 +81,20 @@ func (g *gpg) open(ctx context.Context, r *Ring, s Sealed) ([]byte, string, erro
 	if g.listFault != nil {
 		return nil, "", g.listFault
 	}
-	if g.keys != nil && !g.mayOpen(s.Data) {
+	readable, fits := g.mayOpen(s.Data)
+	if g.keys != nil && readable && !fits {
+		if g.keys[Canonical(s.Recipient)] {
+			return nil, "", notOpened(g.name())
+		}
 		return nil, "", ErrNoMatch
 	}
-	plain, err := g.run(ctx, r, program{Args: g.args("--decrypt"), Stdin: s.Data, MaxOutput: maxDataKeyBytes})
+	plain, err := g.run(ctx, r, program{
+		Args: g.args("--status-fd", "2", "--decrypt"), Stdin: s.Data, MaxOutput: maxDataKeyBytes,
+	})
+	var failed *gpgError
 	switch {
+	case errors.As(err, &failed) && (!readable || failed.damaged):
+		return nil, "", fmt.Errorf("%w: %w", ErrDamaged, err)
 	case err != nil:
 		return nil, "", err
 	case len(plain) == 0:
@@ -99,10 +110,46 @@ func (g *gpg) run(ctx context.Context, r *Ring, p program) ([]byte, error) {
 	return limited(r, g.name(), func(left time.Duration) ([]byte, error) {
 		output, complaints, err := run(ctx, left, p)
 		if err != nil && !errors.Is(err, ErrNoAnswer) {
-			err = fmt.Errorf("%w%s", err, said(complaints))
+			err = newGPGError(err, complaints)
 		}
 		return output, err
 	})
+}
+
+// gpgError is what gpg failed with.
+type gpgError struct {
+	error
+	damaged bool // it has the key, and is not content with the message
+}
+
+func (e *gpgError) Unwrap() error { return e.error }
+
+// badMessage are the numbers, of libgpg-error, of what a secret key says to a session key that was
+// changed: GPG_ERR_CHECKSUM, GPG_ERR_WRONG_SECKEY, GPG_ERR_BAD_MPI, GPG_ERR_INV_DATA and
+// GPG_ERR_BAD_DATA. A card that is not there or a passphrase that nobody types have others.
+var badMessage = []uint64{10, 18, 30, 79, 89}
+
+// newGPGError takes the lines for programs (gnupg's doc/DETAILS) out of what gpg complained about.
+func newGPGError(err error, complaints []byte) error {
+	e := &gpgError{}
+	var forPeople []string
+	for _, line := range strings.Split(string(complaints), "\n") {
+		status, ok := strings.CutPrefix(line, "[GNUPG:] ")
+		if !ok {
+			forPeople = append(forPeople, line)
+			continue
+		}
+		fields := strings.Fields(status)
+		switch {
+		case len(fields) > 0 && fields[0] == "DECRYPTION_KEY": // it opened the session key
+			e.damaged = true
+		case len(fields) > 2 && fields[0] == "ERROR" && fields[1] == "pkdecrypt_failed":
+			number, _ := strconv.ParseUint(fields[2], 10, 64) // 0 is no error
+			e.damaged = e.damaged || slices.Contains(badMessage, number&0xffff)
+		}
+	}
+	e.error = fmt.Errorf("%w%s", err, said([]byte(strings.Join(forPeople, "\n"))))
+	return e
 }
 
 // list asks gpg for its secret keys, so that it is not started for messages that are for others.
@@ -128,6 +175,7 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 			g.keys[strings.ToUpper(fields[4])] = true
 		case len(fields) > 9 && fields[0] == "fpr":
 			fingerprints = append(fingerprints, strings.ToUpper(fields[9]))
+			g.keys[strings.ToUpper(fields[9])] = true
 		}
 	}
 	if len(fingerprints) == 0 {
@@ -137,26 +185,27 @@ func (g *gpg) list(ctx context.Context, r *Ring) {
 	r.found(Identity{g.name(), "pgp", fingerprints})
 }
 
-// mayOpen says whether a message names one of the keys as its recipient, or does not say for whom
-// it is.
-func (g *gpg) mayOpen(message []byte) bool {
+// mayOpen says whether a message says for whom it is, and whether it names one of the keys or hides
+// whom it is for. What is wrong with one that is not readable is for gpg to say.
+func (g *gpg) mayOpen(message []byte) (readable, fits bool) {
 	block, err := armor.Decode(bytes.NewReader(message))
 	if err != nil {
-		return true // let gpg say what is wrong with it
+		return false, false
 	}
 	packets := packet.NewReader(block.Body)
 	for {
 		p, err := packets.Next()
 		key, ok := p.(*packet.EncryptedKey)
 		if err != nil || !ok {
-			return false
+			return readable, false
 		}
+		readable = true
 		var id [8]byte
 		for i := range id {
 			id[i] = byte(key.KeyId >> (8 * (7 - i)))
 		}
 		if key.KeyId == 0 || g.keys[strings.ToUpper(hex.EncodeToString(id[:]))] {
-			return true
+			return true, true
 		}
 	}
 }

@@ -2,7 +2,6 @@ package keyring
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 
@@ -27,7 +26,7 @@ func (r *Ring) openPGP(s Sealed) ([]byte, string, error) {
 	}
 	block, err := armor.Decode(bytes.NewReader(s.Data))
 	if err != nil {
-		return nil, "", errors.New("the encrypted data key is malformed")
+		return nil, "", ErrDamaged
 	}
 	ring := &openPGPRing{keys: r.pgp}
 	// Old versions of gpg leave the integrity code of a message away. A data key that was tampered
@@ -44,13 +43,24 @@ func (r *Ring) openPGP(s Sealed) ([]byte, string, error) {
 	case ring.broken != nil:
 		return nil, "", ring.broken
 	case err != nil && ring.used == "":
-		return nil, "", ErrNoMatch
+		return nil, "", r.noOpenPGPKey(s)
 	case err != nil:
-		return nil, "", fmt.Errorf("%s: the OpenPGP message cannot be read", ring.used)
+		return nil, "", notOpened(ring.used)
 	case len(plain) == 0 || len(plain) == maxDataKeyBytes:
-		return nil, "", errors.New("the encrypted data key is malformed")
+		return nil, "", ErrDamaged
 	}
 	return plain, ring.used, nil
+}
+
+// noOpenPGPKey is the error of a message that asks for no key. It is damaged where sops says that
+// it is for one of these.
+func (r *Ring) noOpenPGPKey(s Sealed) error {
+	for _, k := range r.pgp {
+		if k.key.PGPFingerprint() == Canonical(s.Recipient) {
+			return notOpened(k.source)
+		}
+	}
+	return ErrNoMatch
 }
 
 // openPGPRing gives out private keys, and takes one apart only when a message is encrypted for it.

@@ -72,14 +72,20 @@ type Ring struct {
 	programs sync.Mutex // one program at a time: a token or a card has one user
 }
 
-// ageKey is an age identity and where it comes from.
+// ageKey is an age identity, where it comes from, and which recipients it opens, as far as that is
+// known.
 type ageKey struct {
-	source   string
-	identity age.Identity
+	source     string
+	identity   age.Identity
+	recipients []string
 }
 
 // ErrNoMatch means that no key fits.
 var ErrNoMatch = errors.New("no key fits")
+
+// ErrDamaged means that a data key cannot be opened by the very key that it is encrypted for, or is
+// no encrypted data at all. More keys do not help.
+var ErrDamaged = errors.New("the encrypted data key is malformed")
 
 // ErrNoAnswer means that a program or a service was waited for in vain.
 var ErrNoAnswer = errors.New("no answer")

@@ -137,7 +137,7 @@ func parseSSHKey(source string, data []byte) (*sshkey.Private, []ageKey, error) 
 	}
 	var keys []ageKey
 	for _, identity := range identities {
-		keys = append(keys, ageKey{source, identity})
+		keys = append(keys, ageKey{source, identity, key.Recipients()})
 	}
 	return key, keys, nil
 }
@@ -190,9 +190,9 @@ func (r *Ring) parseAgeKeys(source string, data []byte, several bool) (memory, p
 			described.Source = source
 			r.found(described)
 			if _, ok := identity.(*plugin.Identity); ok {
-				plugins = append(plugins, ageKey{source, identity})
+				plugins = append(plugins, ageKey{source, identity, described.Recipients})
 			} else {
-				memory = append(memory, ageKey{source, identity})
+				memory = append(memory, ageKey{source, identity, described.Recipients})
 			}
 		}
 	}

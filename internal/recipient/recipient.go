@@ -13,6 +13,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/keyring"
 	"github.com/sops-initrd/sops-initrd/internal/pattern"
 	"github.com/sops-initrd/sops-initrd/internal/sopsfile"
 	"github.com/sops-initrd/sops-initrd/internal/sshkey"
@@ -134,20 +135,5 @@ func (k Key) Flag() (flag, value string) { return k.flag, k.add }
 // Among says whether the key is one of the recipients of a file.
 func (k Key) Among(recipients []sopsfile.Recipient) bool {
 	return slices.ContainsFunc(recipients,
-		func(r sopsfile.Recipient) bool { return slices.Contains(k.names, normal(r.ID)) })
-}
-
-// normal is how a file's name of a recipient is written here: an SSH key without its comment, a
-// fingerprint in capitals, and without the mark that tells gpg to use just that key.
-func normal(id string) string {
-	if strings.HasPrefix(id, "ssh-") {
-		if public, err := sshkey.ParsePublic(id); err == nil {
-			return public.String()
-		}
-	}
-	if hex := strings.ToUpper(strings.TrimSuffix(strings.ReplaceAll(id, " ", ""),
-		"!")); fingerprint().MatchString(hex) {
-		return hex
-	}
-	return id
+		func(r sopsfile.Recipient) bool { return slices.Contains(k.names, keyring.Canonical(r.ID)) })
 }

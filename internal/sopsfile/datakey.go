@@ -33,6 +33,8 @@ type Attempt struct {
 	Source string `json:"source,omitempty"`
 	// Reason is why it failed.
 	Reason string `json:"reason,omitempty"`
+
+	damaged error // its data key is, whatever else was tried
 }
 
 // NoKeyError means that the keys of this host do not open a file.
@@ -115,6 +117,9 @@ func (s *search) try(fits func(Recipient) bool, f func(Recipient) ([]byte, strin
 		switch {
 		case err == nil:
 			s.parts[a.Group], a.Outcome, a.Source, a.Reason = part, Opened, source, ""
+		case errors.Is(err, keyring.ErrDamaged):
+			a.Outcome, a.Reason, a.damaged = Failed, err.Error(), err
+		case a.damaged != nil:
 		case !errors.Is(err, keyring.ErrNoMatch):
 			a.Outcome, a.Reason = Failed, err.Error()
 		case a.Outcome == NotNeeded:
@@ -145,6 +150,11 @@ func (f *File) dataKey(ctx context.Context, ring *keyring.Ring) ([]byte, []Attem
 	})
 	if !s.done() && s.handOver {
 		return nil, s.attempts, remotekey.ErrHandOver
+	}
+	for _, a := range s.attempts {
+		if !s.done() && a.damaged != nil {
+			return nil, s.attempts, fmt.Errorf("the part of the sops metadata for %s: %w", a.Name(), a.damaged)
+		}
 	}
 	if !s.done() {
 		return nil, s.attempts, &NoKeyError{s.attempts, groups, needed, len(s.parts)}
