@@ -44,6 +44,9 @@
       homeManagerModule = self.homeManagerModules.sops;
       homeModules = self.homeManagerModules;
 
+      flakeModules.default = ./modules/flake-parts.nix;
+      flakeModule = self.flakeModules.default;
+
       darwinModules.sops = noDarwinModule;
       darwinModules.default = noDarwinModule;
     };

@@ -46,11 +46,13 @@ let
 in
 {
   config = mkIf wanted {
+    sops.manifest.script = install;
+
     systemd.user.services.sops-nix = {
       Unit.Description = "Installation of Secrets";
       Service = {
         Type = "oneshot";
-        ExecStart = "${install}";
+        ExecStart = install;
       };
       Install.WantedBy = started;
     };

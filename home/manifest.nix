@@ -32,8 +32,7 @@ in
   options.sops.manifest = mkOption {
     type = types.lazyAttrsOf types.unspecified; # a file that cannot be made is no reason not to say why
     internal = true;
-    readOnly = true;
-    description = "The manifest, and what is wrong with the sops files of each secret.";
+    description = "The manifest, the script that installs it, and what is wrong with the sops files of each secret.";
   };
 
   config.sops.manifest = {

@@ -24,7 +24,7 @@ let
   systemd = host { users = "sysusers"; };
   inherit (scripted.system) build;
 
-  plain = builtins.unsafeDiscardStringContext;
+  inherit (import ./json.nix { inherit lib; }) plain print;
 
   fileOf = file: {
     ${plain "${file}${file.destination}"} = {
@@ -135,18 +135,6 @@ let
     stage1Units = withoutFiles stage1Units;
     tmpfiles = scripted.systemd.tmpfiles.rules;
   };
-
-  # JSON with a line for each value, to be read in a diff.
-  print =
-    depth: value:
-    if builtins.isAttrs value && value != { } && depth > 0 then
-      "{\n"
-      + lib.concatStringsSep ",\n" (
-        lib.mapAttrsToList (key: v: "${builtins.toJSON key}: ${print (depth - 1) v}") value
-      )
-      + "\n}"
-    else
-      plain (builtins.toJSON value);
 in
 {
   json = print 2 export + "\n";
