@@ -43,7 +43,7 @@ func (s *stage) installNix(t *testing.T) {
 	github.add(t, "sops-initrd/sops-initrd", "..")
 	certificate := github.serve(t)
 	root := s.root("admin")
-	for _, dir := range []string{"/nix", "/nix/store", "/nix/var"} {
+	for _, dir := range []string{"/nix", "/nix/store", "/nix/var", "/nix/var/nix"} {
 		err := os.MkdirAll(root+dir, 0o755)
 		if err := errors.Join(err, os.Chown(root+dir, 4000, 4000)); err != nil {
 			t.Fatal(err)
