@@ -68,10 +68,11 @@ vm-all: export VMTESTS_ALL = 1
 vm-all: export VMTESTS_TIMEOUT = 4h
 vm-all: vm ## the same with every long case; VMTEST_KERNEL=DIR boots one unpacked kernel alone
 
-lint: ## gofmt, vet, golangci-lint and deadcode (pinned)
+lint: ## gofmt, vet, golangci-lint and deadcode (pinned), and what scripts begin with
 	@scripts/setup build
 	@unformatted=$$(gofmt -l $(filter-out build/ vendor/,$(wildcard */))); \
 	  [[ -z $$unformatted ]] || { echo "gofmt -w $$unformatted" >&2; exit 1; }
+	@! grep -H '^#! */bin/bash' scripts/* .ci/run nixos/tests/eval/run || { echo "NixOS has no /bin/bash" >&2; exit 1; }
 	go vet ./...
 	go run $(GOLANGCI) run --allow-parallel-runners ./...
 	@$(deadcode)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"regexp"
 	"strings"
 )
@@ -80,6 +81,12 @@ func Generate(ctx context.Context, req Request) (key *Key, err error) {
 	script, err := req.script()
 	if err != nil {
 		return nil, err
+	}
+	// Without gpgconf nobody could stop the agent that gpg starts.
+	for _, program := range []string{"gpg", "gpgconf"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, err
+		}
 	}
 	h, err := newHome(req.Home)
 	if err != nil {
