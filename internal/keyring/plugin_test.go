@@ -144,6 +144,29 @@ func TestPrograms_pluginFaults(t *testing.T) {
 	}
 }
 
+// A plugin that prints without an end is ended, with what it has started, long before the memory
+// is full: it may be a script, and need not end its line.
+func TestPrograms_pluginFloods(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for name, text := range map[string]string{
+		"line": "cat /dev/zero", "other": "exec cat /dev/zero", "wrapper": `exec sh -c "cat /dev/zero" sh "$@"`, "body": "echo '-> x'; yes " + strings.Repeat("A", 64),
+	} {
+		t.Run(name, func(t *testing.T) {
+			script(t, filepath.Join(dir, "age-plugin-"+name), text)
+			path, _ := pluginKeys(t, name)
+			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: 10 * time.Minute})
+			_, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.Age), "x"))
+			if want := path + ": age-plugin-" + name + ": it printed more than 16777216 bytes"; err == nil || err.Error() != want {
+				t.Errorf("error is %v, want %q", err, want)
+			}
+			for _, left := range children("self") {
+				t.Errorf("process %s still runs", left)
+			}
+		})
+	}
+}
+
 // runs says whether a child of this process is the named program.
 func runs(t *testing.T, name string) bool {
 	t.Helper()

@@ -303,6 +303,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(reference))
 	f.Add([]byte(initrd))
 	f.Add([]byte(`{"userMode": true, "secretsMountPoint": "%r/x", "symlinkPath": "/y", "secrets": [{"name": "a/b", "sopsFile": "/f", "mode": "7777"}]}`))
+	f.Add([]byte(`{"version": 1, "secrets": ` + strings.Repeat("[", 20_000)))
+	f.Add([]byte(`{"version": 1, "entries": [{"path": "/../x", "source": "/dev/zero"}, {"path": "//x/", "source": "/x"}]}`))
+	f.Add([]byte(`{"secretsMountPoint": "/run/secrets.d", "symlinkPath": "/run/secrets", "secrets": [{"name": "-x\\u001b", "sopsFile": "/f", "path": "/run/secrets.d/.lock", "uid": 4294967295}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if m, err := Parse(data); err == nil {
 			for _, s := range m.Secrets {

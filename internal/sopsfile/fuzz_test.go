@@ -36,6 +36,16 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	}
+	for i, text := range []string{
+		"a: " + strings.Repeat("[", 20_000), "a: null\nsops: null\n", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+		strings.Repeat(`{"a":`, 20_000), `{"a": 1e999999999, "sops": {"version": 3, "age": [null]}}`,
+		"sops_age__list_99999999__map_enc=x\na=b\n", "[sops]\nage__list_99999999__map_enc=x\n", "\r\n=\r\n",
+	} {
+		for format := range formats {
+			f.Add([]byte(text), uint8(format), "a")
+			f.Add([]byte(text), uint8(format), strings.Repeat("a/", 1000*i))
+		}
+	}
 	ring := ringOf(f, testkeys.SSHEd25519)
 	f.Fuzz(func(t *testing.T, data []byte, format uint8, key string) {
 		probe(t, ring, data, formats[int(format)%len(formats)], key)

@@ -4,8 +4,10 @@ package sopsfile
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,6 +24,7 @@ import (
 type vault struct {
 	decrypts atomic.Int32
 	hang     chan struct{} // if not nil, it is waited for before an answer
+	garbage  string        // if not empty, the answer to a decryption
 }
 
 func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -32,6 +35,10 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.decrypts.Add(1)
 		if v.hang != nil {
 			<-v.hang
+		}
+		if v.garbage != "" {
+			_, _ = io.WriteString(w, v.garbage)
+			return
 		}
 		answer = map[string]string{"plaintext": strings.TrimPrefix(request.Ciphertext, "vault:v1:")}
 	}
@@ -104,6 +111,36 @@ func TestDecrypt_keyServiceThatHangs(t *testing.T) {
 	}
 	if got := noKey.Attempts[0].Reason; got != "no answer in 200ms" {
 		t.Errorf("reason is %q", got)
+	}
+}
+
+// Whatever a service answers, the file is not decrypted with it, and the reason is one short line.
+func TestDecrypt_keyServiceWithGarbage(t *testing.T) {
+	v := &vault{}
+	f := encryptForVault(t, newVault(t, v))
+	plaintext := func(key string) string {
+		return `{"data": {"plaintext": "` + base64.StdEncoding.EncodeToString([]byte(key)) + `"}}`
+	}
+	for name, garbage := range map[string]string{
+		"no JSON": "POISON\x1b[31m\n", "cut off": `{"data": {`, "no data": `{}`, "null": `null`,
+		"data of another type": `{"data": "POISON"}`, "a number": `{"data": {"plaintext": 5}}`,
+		"no base64": `{"data": {"plaintext": "*"}}`, "an empty key": plaintext(""),
+		"a short key": plaintext("short"), "a long key": plaintext(strings.Repeat("x", 1<<20)),
+		"another key": plaintext(strings.Repeat("x", 32)), "deep": strings.Repeat("[", 1<<20),
+		"long": `{"warnings": ["` + strings.Repeat("POISON", 1<<18) + `"]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			v.garbage = garbage
+			_, attempts, err := f.Decrypt(context.Background(), ringOf(t))
+			if err == nil {
+				t.Fatal("decrypted")
+			}
+			for _, text := range []string{err.Error(), attempts[0].Reason} {
+				if len(text) > 1000 || strings.ContainsAny(text, "\x1b\n") {
+					t.Errorf("it says %.2000q", text)
+				}
+			}
+		})
 	}
 }
 

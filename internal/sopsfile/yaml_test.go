@@ -218,7 +218,7 @@ func FuzzYAML(f *testing.F) {
 		}
 		f.Add(data)
 	}
-	for _, text := range []string{"a: {b: [1, 2.5, ~, true, 'x', \"y\"]}\n", "a: |\n  b\n? c\n: d\n", "a: !!str b\n", "a: &b c\nd: *b\n"} {
+	for _, text := range []string{"a: {b: [1, 2.5, ~, true, 'x', \"y\"]}\n", "a: |\n  b\n? c\n: d\n", "a: !!str b\n", "a: &b c\nd: *b\n", "a: 012345\n", "a:\n", "a: b\r\n", "<<: {a: b}\n", "a: " + strings.Repeat("{", 20_000), strings.Repeat("- ", 5000) + "x"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) { sameAsStore(t, data) })

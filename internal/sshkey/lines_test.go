@@ -19,6 +19,7 @@ func FuzzLines(f *testing.F) {
 	f.Add("@revoked * " + ed)
 	f.Add(testkeys.Public(f, testkeys.SSHECDSA))
 	f.Add(string(testkeys.Data(f, testkeys.SSHEd25519)))
+	f.Add(strings.Repeat("no key\n", 10_000) + strings.Repeat("\"", 10_000))
 	f.Fuzz(func(t *testing.T, text string) {
 		lines := strings.Split(text, "\n")
 		for n, line := range sshkey.Lines(text) {

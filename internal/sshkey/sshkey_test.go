@@ -260,7 +260,11 @@ func TestEncodeBech32(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{testkeys.SSHEd25519, testkeys.SSHRSA2048, testkeys.SSHRSAPEM, testkeys.SSHECDSA, testkeys.SSHEd25519Passphrase, testkeys.SSHRSAPEMPassphrase} {
 		f.Add(testkeys.Data(f, name))
+		f.Add(bytes.ReplaceAll(testkeys.Data(f, name), []byte("\n"), []byte("\r\n")))
 	}
+	// Lengths of gigabytes in the format of OpenSSH, behind its magic.
+	claims := append([]byte("openssh-key-v1\x00"), bytes.Repeat([]byte{0xff}, 60)...)
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: "OPENSSH PRIVATE KEY", Bytes: claims}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		key, err := Parse(data)
 		if err == nil {
