@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -214,24 +213,11 @@ func TestInstall_signal(t *testing.T) {
 	}
 }
 
-// TestCheckPlaces_cost: ten times as many paths cost about ten times as much.
+// A hundred thousand paths are checked in a second; with a cost that grows with the square it would
+// be hours, which ends this test by its time limit.
 func TestCheckPlaces_cost(t *testing.T) {
 	t.Parallel()
-	cost := func(n int) time.Duration {
-		m := manyPlaces(n)
-		best := time.Hour
-		for range 5 {
-			start := time.Now()
-			checkMany(t, m)
-			best = min(best, time.Since(start))
-		}
-		return best
-	}
-	few, many := cost(1000), cost(10_000)
-	t.Logf("1000: %v, 10,000: %v", few, many)
-	if many > 50*few {
-		t.Errorf("10,000 paths take %d times as long as 1000", many/few)
-	}
+	checkMany(t, manyPlaces(100_000))
 }
 
 func BenchmarkCheckPlaces(b *testing.B) {
