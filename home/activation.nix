@@ -4,6 +4,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }:
@@ -12,7 +13,11 @@ let
   inherit (lib) mkIf;
 
   cfg = config.sops;
-  wanted = pkgs.stdenv.hostPlatform.isLinux && (cfg.secrets != { } || cfg.templates != { });
+  inherit (pkgs.stdenv.hostPlatform) isLinux;
+  wanted = isLinux && (cfg.secrets != { } || cfg.templates != { });
+  # When the last secret is removed, an empty set takes away what an earlier generation installed.
+  # Without a sops file there probably never was one, and the program is not needed.
+  emptied = isLinux && !wanted && options.sops.defaultSopsFile.isDefined;
   unit = "sops-nix.service";
   systemctl = config.systemd.user.systemctlPath;
 
@@ -40,15 +45,20 @@ let
       noteEcho "No user is logged in: ${unit} installs the secrets at login."
   '';
 
+  # The link to the secrets, in the shell.
+  live = lib.concatMapStringsSep "$sopsRuntimeDir" lib.escapeShellArg (
+    lib.splitString "%r" cfg.defaultSymlinkPath
+  );
+
   # With gpg there may be something to be asked, once there is a screen to ask on.
   started =
     if cfg.gnupg.home != null then [ "graphical-session-pre.target" ] else [ "default.target" ];
 in
 {
-  config = mkIf wanted {
+  config = {
     sops.manifest.script = install;
 
-    systemd.user.services.sops-nix = {
+    systemd.user.services.sops-nix = mkIf wanted {
       Unit.Description = "Installation of Secrets";
       Service = {
         Type = "oneshot";
@@ -58,7 +68,7 @@ in
     };
 
     # For units that are to start after secrets, even where one of many could not be installed.
-    systemd.user.targets.sops-secrets = {
+    systemd.user.targets.sops-secrets = mkIf wanted {
       Unit = {
         Description = "Secrets";
         Wants = [ unit ];
@@ -69,23 +79,25 @@ in
 
     # Before the new configuration's units are started, which want the new secrets; after the links,
     # one of which may be the configuration of gpg.
-    home.activation.sops-nix = lib.hm.dag.entryBetween [ "reloadSystemd" ] [ "linkGeneration" ] ''
-      sopsRuntimeDir=''${XDG_RUNTIME_DIR:-/run/user/$UID}
-      if [[ -v DRY_RUN ]]; then
-        run ${install}
-      ${atLogin}elif ! ${install}; then
-        # The rest is activated, and home-manager fails in the end.
-        eval "sopsAtExit=($(trap -p EXIT))"
-        trap '
-          errorEcho "Secrets could not be installed, see \"Activating sops-nix\" above"
-          eval "''${sopsAtExit[2]-}"
-          exit 1
-        ' EXIT
-      elif [[ -S $sopsRuntimeDir/systemd/private ]]; then
-        # A failure at login is made good.
-        XDG_RUNTIME_DIR=$sopsRuntimeDir ${systemctl} --user reset-failed ${unit} 2>/dev/null || true
-      fi
-      unset sopsRuntimeDir
-    '';
+    home.activation.sops-nix = mkIf (wanted || emptied) (
+      lib.hm.dag.entryBetween [ "reloadSystemd" ] [ "linkGeneration" ] ''
+        sopsRuntimeDir=''${XDG_RUNTIME_DIR:-/run/user/$UID}
+        ${lib.optionalString emptied "if [[ ! -d ${live} ]]; then\n  :\nel"}if [[ -v DRY_RUN ]]; then
+          run ${install}
+        ${atLogin}elif ! ${install}; then
+          # The rest is activated, and home-manager fails in the end.
+          eval "sopsAtExit=($(trap -p EXIT))"
+          trap '
+            errorEcho "Secrets could not be installed, see \"Activating sops-nix\" above"
+            eval "''${sopsAtExit[2]-}"
+            exit 1
+          ' EXIT
+        elif [[ -S $sopsRuntimeDir/systemd/private ]]; then
+          # A failure at login is made good.
+          XDG_RUNTIME_DIR=$sopsRuntimeDir ${systemctl} --user reset-failed ${unit} 2>/dev/null || true
+        fi
+        unset sopsRuntimeDir
+      ''
+    );
   };
 }

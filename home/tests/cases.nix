@@ -143,7 +143,7 @@ in
   "nothing is asked for, nothing is done" = {
     expr =
       let
-        r = user { sops.age.keyFile = lib.mkForce null; };
+        r = evaluate { };
       in
       {
         inherit (r) faults warnings;
@@ -159,6 +159,24 @@ in
       activation = false;
       target = false;
       variables = false;
+    };
+  };
+
+  "removing the last secret takes away what was installed, where something was" = {
+    expr =
+      let
+        r = user { sops.defaultSymlinkPath = "%r/my secrets"; };
+        text = activation r;
+      in
+      {
+        secrets = r.manifest.secrets;
+        unit = r.unit != null;
+        only = lib.hasInfix "if [[ ! -d ''$sopsRuntimeDir'/my secrets' ]]; then\n  :\nelif [[ -v DRY_RUN ]]" text;
+      };
+    expected = {
+      secrets = [ ];
+      unit = false;
+      only = true;
     };
   };
 

@@ -1,5 +1,5 @@
-# What both modules make of the same configurations: the manifest, when the unit starts, and whether
-# an assertion fails. Differences are named here with their reasons; reference-manifests.json has what
+# What the modules of both projects make of the same configurations, of users and of a system: the
+# manifest, when the unit starts, and whether an assertion fails. Differences are named here with their reasons; reference-manifests.json has what
 # sops-nix makes (commit 56b2406).
 {
   libPath,
@@ -27,6 +27,18 @@ let
     in
     builtins.fromJSON (builtins.unsafeDiscardStringContext (builtins.head json));
 
+  ofSystem =
+    module:
+    let
+      r = (import ../../nixos/tests/eval/evaluate.nix { inherit lib module; }).evaluate {
+        config = ./system.nix;
+      };
+    in
+    {
+      inherit (r) manifest usersManifest;
+      faulty = r.faults != [ ];
+    };
+
   made =
     module: variant:
     let
@@ -50,13 +62,15 @@ let
     "restartUnits"
     "sopsFileHash"
   ];
-  plain = manifest: removeAttrs manifest ourFields // {
+  plain = ourItemFields: manifest: removeAttrs manifest ourFields // {
     secrets = map (s: removeAttrs s ourItemFields) manifest.secrets;
-    templates = map (t: removeAttrs t (ourItemFields ++ lib.optional (t ? content) "file")) (
-      map (t: if t ? content && t ? file && t.file != "/${t.content}" then removeAttrs t [ "content" ] else t) manifest.templates
-    );
+    templates = map (
+      t: removeAttrs t (ourItemFields ++ [ (if t.content or "" == "" then "content" else "file") ])
+    ) manifest.templates;
   };
-  comparable = result: result // lib.optionalAttrs (result ? manifest) { manifest = plain result.manifest; };
+  comparable =
+    ourItemFields: result:
+    lib.mapAttrs (name: value: if lib.hasSuffix "anifest" name then plain ourItemFields value else value) result;
 
   flat =
     path: value:
@@ -80,16 +94,38 @@ let
     formats = lib.genAttrs (map (s: "manifest.secrets.${s}.key") [ "env" "part" "whole" ]) (_: "whole files");
     # sops-nix looks for the attribute's name, and finds no secret of that name.
     renamed = lib.genAttrs (map (s: "manifest.placeholderBySecretName.${s}") [ "other" "plain" ]) (_: "by name");
+    # Placeholders of the secrets that are installed together with the templates, and none where there
+    # are no templates.
+    system =
+      lib.genAttrs (map (s: "usersManifest.placeholderBySecretName.${s}") [
+        "document"
+        "nested/test/file"
+        "password"
+        "test_key"
+      ]) (_: "there are no templates")
+      // {
+        "manifest.placeholderBySecretName.password" = "it is installed before";
+        "manifest.templates.app.conf.neededForUsers" = "templates can be needed for users, too";
+      };
     templates = {
       "manifest.templates.t.path" = "in sops.defaultSymlinkPath, wherever that is";
     };
   };
 
   recorded = builtins.fromJSON (builtins.readFile ./reference-manifests.json);
-  declared = lib.mapAttrs (_: made (reference + "/modules/home-manager/sops.nix")) variants;
+  declared = lib.mapAttrs (_: made (reference + "/modules/home-manager/sops.nix")) variants // {
+    system = ofSystem (reference + "/modules/sops");
+  };
+  ours = lib.mapAttrs (_: made ../../modules/home-manager/sops.nix) variants // {
+    system = ofSystem ../../modules/sops;
+  };
   found = lib.mapAttrs (
-    name: variant: differences (comparable recorded.${name}) (comparable (made ../../modules/home-manager/sops.nix variant))
-  ) variants;
+    name: result:
+    let
+      like = comparable (lib.optionals (variants ? ${name}) ourItemFields);
+    in
+    differences (like recorded.${name}) (like result)
+  ) ours;
 in
 {
   recorded = declared;
