@@ -20,7 +20,10 @@
       each = systems: f: lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       eachSystem = each (linux ++ darwin);
 
-      noDarwinModule = throw "This project has no nix-darwin module: add the input github:Mic92/sops-nix, and import its darwinModules.sops, with the same options.";
+      noDarwinModule = throw (
+        "This project has no nix-darwin module: add the input github:Mic92/sops-nix, "
+        + "and import its darwinModules.sops, with the same options."
+      );
     in
     {
       nixosModules = {

@@ -2,7 +2,6 @@
 {
   formats,
   paths,
-  placeholders,
   ...
 }:
 {
@@ -23,7 +22,6 @@ let
       cfg
       formats
       paths
-      placeholders
       ;
   };
   buildPrograms = import ../default.nix { pkgs = pkgs.pkgsBuildHost; };

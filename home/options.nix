@@ -141,7 +141,9 @@ in
       };
 
       qubes-split-gpg = {
-        enable = mkEnableOption "decryption with the GnuPG of another qube, see <https://www.qubes-os.org/doc/split-gpg>";
+        enable = mkEnableOption (
+          "decryption with the GnuPG of another qube, see <https://www.qubes-os.org/doc/split-gpg>"
+        );
 
         domain = mkOption {
           type = types.nullOr types.str;

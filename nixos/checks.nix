@@ -74,9 +74,9 @@ rec {
               + "use letters, digits and _"
             )
             ++ optional (environment.isQuoted value) (
-              "${set}.${name} stands in single quotes. Values are taken literally here, so the quotes would be part of it, and "
-              + "a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command "
-              + "prints, set SOPS_AGE_KEY_CMD to the command"
+              "${set}.${name} stands in single quotes. Values are taken literally here, so the quotes would be part "
+              + "of it, and a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age "
+              + "key that a command prints, set SOPS_AGE_KEY_CMD to the command"
             )
           ) values
         )

@@ -5,7 +5,6 @@
   cfg, # config.sops
   formats,
   paths,
-  placeholders,
 }:
 
 let

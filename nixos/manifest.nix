@@ -26,7 +26,6 @@ let
       cfg
       formats
       paths
-      placeholders
       ;
   };
   inherit (writer)

@@ -1,6 +1,6 @@
 # What the modules of both projects make of the same configurations, of users and of a system: the
-# manifest, when the unit starts, and whether an assertion fails. Differences are named here with their reasons; reference-manifests.json has what
-# sops-nix makes (commit 56b2406).
+# manifest, when the unit starts, and whether an assertion fails. Differences are named here with
+# their reasons; reference-manifests.json has what sops-nix makes (commit 56b2406).
 {
   libPath,
   homeManager,
@@ -143,5 +143,7 @@ in
         ) found
       )
     )
-    + lib.optionalString (reference != null && declared != recorded) "reference-manifests.json is not what this sops-nix makes\n";
+    + lib.optionalString (
+      reference != null && declared != recorded
+    ) "reference-manifests.json is not what this sops-nix makes\n";
 }

@@ -1,5 +1,5 @@
 # A user as somebody would write one: a unit that reads secrets, links, a template, quotes.
-{ config, lib, ... }:
+{ config, ... }:
 {
   sops.age.keyFile = "/home/alice/.config/sops/age/keys.txt";
   sops.environment.QUOTED = "it's \"so\" $HOME %h";

@@ -49,12 +49,14 @@ let
     ${lib.optionalString o.readOnly "* read only\n"}${
       lib.optionalString (o ? default) (shown "default" o.default)
     }${lib.optionalString (o ? example) (shown "example" o.example)}'';
+
+  module = if homeManager == null then "NixOS" else "home-manager";
 in
 {
   markdown = ''
     # Options${lib.optionalString (homeManager != null) " for home-manager"}
 
-    All options of the ${if homeManager == null then "NixOS" else "home-manager"} module. This page is made from the module by `nixos/tests/eval/run --update`.
+    All options of the ${module} module. This page is made from the module by `nixos/tests/eval/run --update`.
 
   ''
   + lib.concatMapStringsSep "\n" entry options;
