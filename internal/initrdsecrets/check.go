@@ -40,6 +40,9 @@ func Check(path string, o CheckOptions) (*manifest.Initrd, error) {
 	}
 	faults := append(split(resolve.Check(all, level)), split(checkEntries(m, o))...)
 	if !o.ManifestOnly {
+		if !o.AllowLooseKeys {
+			faults = append(faults, split(checkKeySizes(m, resolve.Sizes(all)))...)
+		}
 		for _, w := range resolve.Warnings(all) {
 			o.Warn(w)
 		}

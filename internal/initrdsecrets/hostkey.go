@@ -10,6 +10,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // keyHeaders begin the private keys that sshd loads as host keys. The PKCS #8 header is not among
@@ -88,7 +89,7 @@ func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 	var faults []error
 	for i := range entries {
 		e := &entries[i]
-		isHostKey, _ := path.Match("ssh_host_*_key", path.Base(e.Path)) // the pattern is well-formed
+		isHostKey := isHostKeyPath(e.Path)
 		if !e.Mode.IsRegular() || !isHostKey && !isPrivateKey(e.Data) {
 			continue
 		}
@@ -120,6 +121,32 @@ func (j *job) checkKeys(entries []initrd.Entry, values bool) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// The lengths between which private keys are: the shortest, of ed25519 in PEM, has 119 bytes, and
+// sshd takes no RSA key of more than 16384 bits (OpenSSH, sshkey.h), which has 13 kB.
+const minKeyBytes, maxKeyBytes = 100, 64 << 10
+
+// checkKeySizes refuses, without any key of the sops files, what is too short or too long for a
+// host key.
+func checkKeySizes(m *manifest.Initrd, sizes map[string]int) error {
+	var faults []error
+	for _, e := range m.Entries {
+		n, known := sizes[e.Secret]
+		if e.Secret == "" || !known || !isHostKeyPath(e.Path) || n >= minKeyBytes && n <= maxKeyBytes {
+			continue
+		}
+		faults = append(faults, cli.WithHint(
+			fmt.Errorf("entry %s: secret %q has %d bytes, which no SSH host key has", e.ImagePath(),
+				e.Secret, n),
+			"the private key belongs there, as a block after | in YAML"+unlessMeant))
+	}
+	return errors.Join(faults...)
+}
+
+func isHostKeyPath(name string) bool {
+	is, _ := path.Match("ssh_host_*_key", path.Base(name)) // the pattern is well-formed
+	return is
 }
 
 const unlessMeant = ", or say --allow-loose-keys if no sshd reads it"

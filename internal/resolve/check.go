@@ -51,6 +51,20 @@ func Check(req Request, level Level) error {
 	return all.err()
 }
 
+// Sizes are, without any key, the lengths of those secrets that are a single value.
+func Sizes(req Request) map[string]int {
+	sizes := make(map[string]int)
+	sealed, _ := seal(req)
+	for _, s := range req.Secrets {
+		if f := sealed[placeOf(s)]; f != nil {
+			if n, ok := f.Size(s.Key); ok {
+				sizes[s.Name] = n
+			}
+		}
+	}
+	return sizes
+}
+
 // Warnings says, without any key, which secrets are perhaps not what their author wrote.
 func Warnings(req Request) []string {
 	var all []string

@@ -2,6 +2,7 @@ package sopsfile
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -97,6 +98,25 @@ func (s *Sealed) Warning(key string) string {
 	}
 	return fmt.Sprintf("key %q is %s, no text: 012345 became 5349, 1.10 became 1.1, True became true when it was encrypted; "+
 		"if it was written in such a way, put quotes around it and encrypt the file again", key, what)
+}
+
+// Size is the length of a text, or of a value that is encrypted: the cipher of sops keeps it. ok is
+// false for what is no single value.
+func (s *Sealed) Size(key string) (n int, ok bool) {
+	_, v, err := s.index.find(s.branches, key)
+	if err != nil || key == "" {
+		return 0, false
+	}
+	switch v := v.(type) {
+	case string:
+		return len(v), true
+	case []byte:
+		_, data, _ := strings.Cut(string(v), "data:")
+		data, _, _ = strings.Cut(data, ",")
+		plain, err := base64.StdEncoding.DecodeString(data)
+		return len(plain), err == nil
+	}
+	return 0, false
 }
 
 // cipherType is the type that an encrypted value says it has.
