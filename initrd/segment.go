@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
@@ -88,6 +89,17 @@ func (s *Segment) Entries() []EntryInfo {
 		infos[i] = e.info()
 	}
 	return infos
+}
+
+// Content returns a copy of the content of the regular file at a path, nil where there is none.
+func (s *Segment) Content(path string) []byte {
+	i, ok := slices.BinarySearchFunc(s.entries, path, func(e Entry, path string) int {
+		return strings.Compare(e.Path, path)
+	})
+	if !ok || !s.entries[i].Mode.IsRegular() {
+		return nil
+	}
+	return slices.Clone(s.entries[i].Data)
 }
 
 // Format prints how much there is, whatever the verb, and no content.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -22,6 +24,8 @@ type inspected struct {
 	Image    string `json:"image"`
 	Enclosed bool   `json:"enclosed"` // in a zstd frame, of which the layout shows the inside
 	*initrd.Layout
+	// Credentials are those of the segment that are encrypted, as they are for a TPM.
+	Credentials []initrdsecrets.Credential `json:"credentials"`
 }
 
 func inspectCommand(e cli.Env) *cobra.Command {
@@ -32,7 +36,8 @@ func inspectCommand(e cli.Env) *cobra.Command {
 		Short: "Show the parts of an image and the names of its secrets",
 		Long: `inspect walks the whole of each IMAGE and shows its parts: compressed and plain
 archives, padding, damage, and the segment that append put there with the names,
-sizes, owners and modes of its entries. It never shows contents. Without IMAGE it
+sizes, owners and modes of its entries, and which of them are credentials sealed to
+a TPM. It never shows contents, and asks no TPM. Without IMAGE it
 looks at what the boot entries of the running system load.`,
 		Example: `  sops-initrd inspect
   sops-initrd inspect /boot/EFI/nixos/…-initrd.efi
@@ -50,14 +55,18 @@ looks at what the boot entries of the running system load.`,
 				if err != nil {
 					return err
 				}
-				report.Images = append(report.Images, inspected{name, image.Enclosed(), layout})
+				credentials, err := initrdsecrets.Credentials(c.Context(), image)
+				if err != nil {
+					return err
+				}
+				report.Images = append(report.Images, inspected{name, image.Enclosed(), layout, credentials})
 				return nil
 			})
 			if asJSON && len(report.Images) > 0 {
 				return errors.Join(err, printJSON(e.Stdout, report))
 			}
 			for _, i := range report.Images {
-				err = errors.Join(err, printLayout(e.Stdout, i.Image, i.Enclosed, i.Layout))
+				err = errors.Join(err, printLayout(e.Stdout, i))
 			}
 			return err
 		},
@@ -67,19 +76,36 @@ looks at what the boot entries of the running system load.`,
 	return c
 }
 
-func printLayout(w io.Writer, image string, enclosed bool, l *initrd.Layout) error {
+func printLayout(w io.Writer, i inspected) error {
 	inside := ""
-	if enclosed {
+	if i.Enclosed {
 		inside = " in a zstd frame"
 	}
-	rows := fmt.Appendf(nil, "%s: %d bytes%s\n", image, l.Size, inside)
-	for _, p := range l.Parts {
+	rows := fmt.Appendf(nil, "%s: %d bytes%s\n", i.Image, i.Size, inside)
+	for _, p := range i.Parts {
 		rows = fmt.Appendf(rows, "  %d\t%d\t%s\t%s\n", p.Offset, p.Size, p.Kind, partNotes(p))
 		for _, f := range p.Files {
-			rows = fmt.Appendf(rows, "  \t\t  %s\t%d:%d\t%d\t%s\n", f.Mode, f.UID, f.GID, f.Size, f.Path)
+			rows = fmt.Appendf(rows, "  \t\t  %s\t%d:%d\t%d\t%s%s\n", f.Mode, f.UID, f.GID, f.Size, f.Path,
+				i.protection(f.Path))
 		}
 	}
 	return printTable(w, rows)
+}
+
+// protection says how the credential at a path is encrypted, "" of all other entries.
+func (i inspected) protection(path string) string {
+	at := slices.IndexFunc(i.Credentials, func(c initrdsecrets.Credential) bool { return c.Path == path })
+	if at < 0 {
+		return ""
+	}
+	c := i.Credentials[at]
+	switch {
+	case !c.Sealed:
+		return " (encrypted with a key that all know)"
+	case len(c.PCRs) == 0:
+		return fmt.Sprintf(" (sealed, format %s)", c.Format)
+	}
+	return fmt.Sprintf(" (sealed, format %s, PCRs %s)", c.Format, strings.Trim(fmt.Sprint(c.PCRs), "[]"))
 }
 
 func partNotes(p initrd.Part) string {

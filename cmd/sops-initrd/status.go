@@ -14,6 +14,7 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // statusFlags are what status prints, and where to.
@@ -25,6 +26,7 @@ type statusFlags struct {
 func statusCommand(e cli.Env) *cobra.Command {
 	var o bootloader.LookOptions
 	var f statusFlags
+	var tpm string
 	c := &cobra.Command{
 		Use:   "status [--boot DIRECTORY]…",
 		Short: "Check that every boot entry has its secrets",
@@ -37,6 +39,7 @@ the manifest of the system that it boots. It needs no key.
 An entry is:
   whole            it has the secrets of its system, complete
   stale            a secret or file was changed since it was installed
+  does not open    it has them sealed, and the TPM of this machine refuses them
   damaged          its secrets were changed or cut
   unknown version  its secrets were made by a newer program
   extra            it has secrets that its system no longer needs
@@ -49,6 +52,10 @@ An entry is:
 
 "not compared" means that only completeness is known: the system has another
 program for its initrd secrets, or its manifest cannot be read (see --long).
+"sealed" means that only a TPM opens the secrets; status has it open one credential
+of each entry now, as the next boot will, and reads how near the TPM is to lockout.
+"not tried" means that the TPM could not be asked (see --long).
+
 For unified kernel images, signed or not, status compares the initrd inside;
 nothing can be added to it afterwards.
 
@@ -71,6 +78,7 @@ lacks its secrets, and when there is no boot entry at all.`,
 				return err
 			}
 			o.Hook = *hookOptions(e)
+			o.Hook.TPM = tpm
 			s, err := bootloader.Look(c.Context(), o)
 			if err != nil {
 				return errors.Join(err, failedStatus(e, f, err))
@@ -87,6 +95,7 @@ lacks its secrets, and when there is no boot entry at all.`,
 	}
 	bootFlag(c, &o.Boots)
 	variablesFlag(c, &o.Variables)
+	tpmFlag(c, &tpm)
 	jsonFlag(c, &f.json)
 	flags := c.Flags()
 	flags.BoolVar(&o.Deep, "deep", false, "compare each image with the initrd of its system as well")
@@ -169,8 +178,12 @@ func statusText(s *bootloader.Status, long bool) string {
 		line("  %-15s  entry (* boots by default)", "state")
 		for _, e := range g.entries {
 			line("%s", row(e))
-			if e.Lacks && !slices.Contains(repairs, e.Repair()) {
-				repairs = append(repairs, e.Repair())
+			repair := e.Repair()
+			if e.State == bootloader.Sealed && s.Lockout != nil && s.Lockout.Locked {
+				repair = "wait until the TPM forgets its failures, or tpm2_dictionarylockout -c"
+			}
+			if e.Lacks && !slices.Contains(repairs, repair) {
+				repairs = append(repairs, repair)
 			}
 			if !long {
 				continue
@@ -179,6 +192,9 @@ func statusText(s *bootloader.Status, long bool) string {
 			line("      system  %s", e.System)
 			if e.Problem != "" {
 				line("      problem %s", e.Problem)
+			}
+			if e.Sealed {
+				line("      sealed  %s", opening(e))
 			}
 		}
 	}
@@ -197,6 +213,9 @@ func statusText(s *bootloader.Status, long bool) string {
 	if long && s.Next != "" {
 		line("The firmware starts next: %s", s.Next)
 	}
+	if l := s.Lockout; l != nil && (long || l.Near) {
+		line("The TPM has counted %d failures and refuses at %d%s", l.Failures, l.Max, lockedNow(l))
+	}
 	for _, r := range repairs {
 		line("To repair: %s", r)
 	}
@@ -204,6 +223,25 @@ func statusText(s *bootloader.Status, long bool) string {
 		line("To remove what is not needed: sops-initrd status --clean")
 	}
 	return b.String()
+}
+
+// opening says of a sealed entry what the TPM said.
+func opening(e bootloader.EntryStatus) string {
+	switch e.Opens {
+	case initrdsecrets.OpensNow:
+		return "the TPM opens it now"
+	case initrdsecrets.DoesNotOpen:
+		return "does not open: " + e.Refusal
+	case initrdsecrets.OpensUnknown, initrdsecrets.NotSealed:
+	}
+	return "not tried: " + e.Refusal
+}
+
+func lockedNow(l *bootloader.Lockout) string {
+	if l.Locked {
+		return ": it is in lockout now"
+	}
+	return ""
 }
 
 func summary(entries []bootloader.EntryStatus) string {
@@ -239,6 +277,12 @@ func row(e bootloader.EntryStatus) string {
 	}
 	if !e.Compared && (e.State == bootloader.Whole || e.Problem != "") {
 		note = " (not compared)"
+	}
+	switch {
+	case e.Opens == initrdsecrets.OpensUnknown:
+		note += " (sealed, not tried)"
+	case e.Sealed:
+		note += " (sealed)"
 	}
 	if e.Readable {
 		note += " (others can read it)"
@@ -277,6 +321,23 @@ func metrics(s *bootloader.Status, now time.Time) string {
 		"Whether other users of the host can read the initrd secrets of a boot entry.")
 	for i, e := range s.Entries {
 		fmt.Fprintf(&b, "sops_initrd_entry_readable{%s} %d\n", labels(i, e), number(e.Readable))
+	}
+	head("sops_initrd_entry_sealed",
+		"Whether the initrd secrets of a boot entry are sealed to a TPM.")
+	for i, e := range s.Entries {
+		fmt.Fprintf(&b, "sops_initrd_entry_sealed{%s} %d\n", labels(i, e), number(e.Sealed))
+	}
+	head("sops_initrd_entry_opens",
+		"Whether the TPM opens the sealed secrets of a boot entry now, where it could be asked.")
+	for i, e := range s.Entries {
+		if e.Sealed && e.Opens != initrdsecrets.OpensUnknown {
+			fmt.Fprintf(&b, "sops_initrd_entry_opens{%s} %d\n", labels(i, e),
+				number(e.Opens == initrdsecrets.OpensNow))
+		}
+	}
+	if l := s.Lockout; l != nil {
+		single("sops_initrd_tpm_failures", "Failures that the TPM has counted.", int64(l.Failures))
+		single("sops_initrd_tpm_failures_max", "Failures at which the TPM refuses.", int64(l.Max))
 	}
 	single("sops_initrd_unreadable_entries", "Boot entries that could not be read.",
 		int64(len(s.Unreadable)))

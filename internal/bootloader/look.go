@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
@@ -23,6 +24,8 @@ type LookOptions struct {
 	// Deep compares every image with the initrd of its system as well.
 	Deep bool
 	Hook initrdsecrets.Options
+
+	opener initrdsecrets.Opener
 }
 
 // Look reads the menus of all loaders in boot directories and compares the images of their entries
@@ -35,7 +38,7 @@ func Look(ctx context.Context, o LookOptions) (*Status, error) {
 		if n > 0 {
 			variables = ""
 		}
-		if err := s.look(ctx, boot, variables, o); err != nil {
+		if err := s.look(ctx, boot, variables, &o); err != nil {
 			return nil, err
 		}
 	}
@@ -46,6 +49,9 @@ func Look(ctx context.Context, o LookOptions) (*Status, error) {
 	if variable, description := nextOf(o.Variables); variable != "" {
 		s.Next = fmt.Sprintf("%.8s (%s)", variable, description)
 	}
+	if l := o.opener.Lockout; l != nil {
+		s.Lockout = &Lockout{l.Failures, l.Max, l.Locked(), l.Near()}
+	}
 	bad := func(o OddFile) bool { return !o.nothing }
 	lacks := func(e EntryStatus) bool { return e.Lacks }
 	s.OK = !slices.ContainsFunc(s.Unreadable, bad) && !slices.ContainsFunc(s.Entries, lacks)
@@ -53,7 +59,7 @@ func Look(ctx context.Context, o LookOptions) (*Status, error) {
 }
 
 // look adds what one boot directory has.
-func (s *Status) look(ctx context.Context, boot, variables string, o LookOptions) error {
+func (s *Status) look(ctx context.Context, boot, variables string, o *LookOptions) error {
 	d, err := OpenDir(boot)
 	if err != nil {
 		return cli.WithHint(err, mounted)
@@ -129,7 +135,7 @@ func nothingFound(d *Dir) error {
 }
 
 // look compares one entry with its system.
-func look(ctx context.Context, m *Menu, e Entry, o LookOptions) (EntryStatus, error) {
+func look(ctx context.Context, m *Menu, e Entry, o *LookOptions) (EntryStatus, error) {
 	system := Open(e.Toplevel)
 	s := EntryStatus{
 		Loader: m.Kind, Title: e.Title, Default: e.Default, System: system.Toplevel, State: NoFile,
@@ -166,7 +172,39 @@ func look(ctx context.Context, m *Menu, e Entry, o LookOptions) (EntryStatus, er
 			break
 		}
 	}
+	if err := s.unseal(ctx, system, o); err != nil {
+		return s, err
+	}
 	return s, s.judge(ctx, system, e, wanted, o.Deep)
+}
+
+// unseal finds out whether what an image has is sealed, and whether it opens here and now.
+func (s *EntryStatus) unseal(ctx context.Context, system System, o *LookOptions) error {
+	if s.State != Whole && s.State != Stale && s.State != Extra {
+		return nil
+	}
+	r, size, closer, err := openImage(s.Image, s.Embedded)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closer.Close() }() // only read from
+	i, err := initrd.NewImage(r, size)
+	if err != nil {
+		return err
+	}
+	credentials, err := initrdsecrets.Credentials(ctx, i)
+	if err != nil {
+		return err
+	}
+	s.Opens, err = o.opener.Ask(ctx, system.Manifest, credentials, o.Hook)
+	s.Sealed = s.Opens != initrdsecrets.NotSealed
+	if err != nil {
+		s.Refusal = err.Error()
+	}
+	if s.Opens == initrdsecrets.DoesNotOpen && s.State == Whole {
+		s.State = Sealed
+	}
+	return ctx.Err()
 }
 
 // judge decides what the state means.

@@ -3,6 +3,8 @@ package bootloader
 import (
 	"errors"
 	"io/fs"
+
+	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 )
 
 // State says what a boot entry would find of its secrets.
@@ -21,12 +23,14 @@ const (
 	NoSecrets  State = "no secrets"      // the initrd has no secrets of ours
 	OtherBase  State = "other base"      // the initrd is not the one of its system (deep only)
 	Gone       State = "gone"            // its system is not in the store any more
+	Sealed     State = "does not open"   // complete and sealed, and the TPM of this machine refuses it
 )
 
 // States are all states.
 func States() []State {
 	return []State{
 		Whole, Stale, Damaged, Unknown, Extra, NoneNeeded, NoFile, CutShort, NoSecrets, OtherBase, Gone,
+		Sealed,
 	}
 }
 
@@ -53,6 +57,12 @@ type EntryStatus struct {
 	Embedded bool `json:"embedded"`
 	// Problem says why something could not be compared.
 	Problem string `json:"problem"`
+	// Sealed says that secrets are encrypted for a TPM.
+	Sealed bool `json:"sealed"`
+	// Opens says whether this machine's TPM opens them now; "" where nothing is sealed.
+	Opens initrdsecrets.Opens `json:"opens"`
+	// Refusal says why it does not, or could not be asked.
+	Refusal string `json:"refusal"`
 }
 
 // Repair says how to give the entry its secrets again.
@@ -93,8 +103,19 @@ type Status struct {
 	Removed []string `json:"removed"`
 	// Next is what the firmware starts next, where it tells; "" elsewhere.
 	Next string `json:"next"`
+	// Lockout is what the TPM counts, where something is sealed and the TPM could be asked.
+	Lockout *Lockout `json:"lockout,omitempty"`
 	// Error says why there is nothing else.
 	Error string `json:"error,omitempty"`
+}
+
+// Lockout is how many failures a TPM has counted, and how many it allows before it refuses.
+type Lockout struct {
+	Failures uint32 `json:"failures"`
+	Max      uint32 `json:"max"`
+	Locked   bool   `json:"locked"`
+	// Near says that more than half are used up.
+	Near bool `json:"near"`
 }
 
 // newStatus is empty, with lists that are not null.

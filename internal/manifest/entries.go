@@ -14,14 +14,17 @@ const DefaultPrefix = "/.initrd-secrets"
 // without quotes.
 const CannotCopy = " \t\r\n\v\f*?[]\\"
 
-// credentialsDir is where a systemd in an initrd looks for encrypted credentials (systemd, man page
+// CredentialsDir is where a systemd in an initrd looks for encrypted credentials (systemd, man page
 // systemd-stub, "/.extra/credentials"; imported by PID 1 whatever loader brought the image).
-const credentialsDir = "/.extra/credentials"
+const CredentialsDir = "/.extra/credentials"
+
+// CredentialSuffix is that of the files there.
+const CredentialSuffix = ".cred"
 
 // ImagePath is the place of the entry in the image.
 func (e Entry) ImagePath() string {
 	if e.Credential != "" {
-		return path.Join(credentialsDir, e.Credential+".cred")
+		return path.Join(CredentialsDir, e.Credential+CredentialSuffix)
 	}
 	return path.Join(e.Prefix, e.Path)
 }

@@ -254,15 +254,32 @@ func decrypt(h *header, aad, rest, secret []byte, name string) ([]byte, error) {
 	return inner[r.at:], nil
 }
 
-// FormatOf says which format a credential has, without opening it.
-func FormatOf(text []byte) (Format, error) {
+// Info is what a credential says of itself without being opened.
+type Info struct {
+	Format Format
+	// PCRs are the registers that it is bound to.
+	PCRs []uint
+}
+
+// Inspect reads the headers of a credential. It needs no TPM.
+func Inspect(text []byte) (Info, error) {
 	b, err := decode(text)
 	if err != nil {
-		return "", err
+		return Info{}, err
 	}
 	h, _, _, err := parse(b)
 	if err != nil {
-		return "", err
+		return Info{}, err
 	}
-	return h.format, nil
+	return Info{Format: h.format, PCRs: h.registers()}, nil
+}
+
+// registers are the PCRs of the mask.
+func (h *header) registers() (pcrs []uint) {
+	for i := range uint(24) {
+		if h.pcrs&(1<<i) != 0 {
+			pcrs = append(pcrs, i)
+		}
+	}
+	return pcrs
 }

@@ -269,12 +269,7 @@ func (t *TPM) unsealBelow(p *parent, h *header) ([]byte, error) {
 		return nil, fmt.Errorf("load into the TPM: %w", explain(err))
 	}
 	defer t.flush(object.ObjectHandle)
-	var pcrs []uint
-	for i := range uint(24) {
-		if h.pcrs&(1<<i) != 0 {
-			pcrs = append(pcrs, i)
-		}
-	}
+	pcrs := h.registers()
 	policy := func(tpm transport.TPM, session tpm2.TPMISHPolicy, _ tpm2.TPM2BNonce) error {
 		if len(pcrs) == 0 {
 			return nil

@@ -111,3 +111,14 @@ func (s *TPM) Cut() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 }
+
+// Lock has so many power cuts that the TPM is in lockout behind them. Those count that follow a use
+// of something that the TPM protects.
+func (s *TPM) Lock(t testing.TB, use func()) {
+	t.Helper()
+	for range 4 {
+		use()
+		s.Cut()
+		s.Start(t)
+	}
+}
