@@ -6,13 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -138,20 +133,9 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	for _, k := range keys {
 		name := k.identity.(*plugin.Identity).Name()
 		data, err := limited(r, "age-plugin-"+name, func(left time.Duration) ([]byte, error) {
-			ended := make(chan struct{})
-			flooded := boundPlugin(ended)
-			data, err := within(ctx, left, func() ([]byte, error) {
-				defer close(ended)
+			return askPlugin(ctx, left, "age-plugin-"+name, func() ([]byte, error) {
 				return decryptAge(s.Data, k.identity)
 			})
-			switch {
-			case flooded.Load():
-				err = fmt.Errorf("age-plugin-%s: it printed more than %d bytes", name, maxPluginBytes)
-			case errors.Is(err, ErrNoAnswer), ctx.Err() != nil:
-				endPlugin(name, ended)
-				err = fmt.Errorf("age-plugin-%s: %w", name, err)
-			}
-			return data, err
 		})
 		if err == nil {
 			return data, k.source, nil
@@ -161,110 +145,6 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 		}
 	}
 	return nil, "", broken
-}
-
-// endPlugin ends a plugin that gives no answer, and waits until it is gone. Package age keeps its
-// process to itself, so that it is looked for among the children of this process, again until it is
-// found: it may be just starting. Where the kernel does not tell a process its children the plugin
-// ends when this process does.
-func endPlugin(name string, ended <-chan struct{}) {
-	for deadline := time.Now().Add(pluginEndTimeout); time.Now().Before(deadline); {
-		killChildren("age-plugin-" + name)
-		select {
-		case <-ended:
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-// pluginEndTimeout is how long the end of a plugin that was killed is waited for: long enough for a
-// busy machine to start it.
-const pluginEndTimeout = 5 * time.Second
-
-// maxPluginBytes bounds what a plugin prints: an answer has some hundred bytes, and package age
-// keeps a line of any length.
-const maxPluginBytes = 16 << 20
-
-// boundPlugin ends a plugin that prints more than it may, and says so. Package age keeps the pipe
-// to itself, so that what this process reads is looked at: programs are asked one at a time, and
-// the files were read before. Where the kernel does not tell it the time alone bounds a plugin.
-func boundPlugin(ended <-chan struct{}) *atomic.Bool {
-	flooded := new(atomic.Bool)
-	before, err := bytesRead()
-	if err != nil {
-		return flooded
-	}
-	others := children("self")
-	go func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-			if now, err := bytesRead(); err == nil && now-before > maxPluginBytes {
-				flooded.Store(true)
-				for _, child := range children("self") {
-					if !slices.Contains(others, child) { // it need not have the plugin's name any more
-						killTree(child)
-					}
-				}
-				return
-			}
-		}
-	}()
-	return flooded
-}
-
-// bytesRead is how much this process has read so far.
-func bytesRead() (int64, error) {
-	data, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0, err
-	}
-	line, _, _ := strings.Cut(string(data), "\n")
-	return strconv.ParseInt(strings.TrimPrefix(line, "rchar: "), 10, 64)
-}
-
-// killChildren ends the children of this process that run the named plugin, scripts and what those
-// become among them, with all that they have started.
-func killChildren(name string) {
-	for _, child := range children("self") {
-		arguments, err := os.ReadFile("/proc/" + child + "/cmdline")
-		isName := func(argument string) bool {
-			return filepath.Base(argument) == name || argument == "--age-plugin=identity-v1"
-		}
-		if err == nil && slices.ContainsFunc(strings.Split(string(arguments), "\x00"), isName) {
-			killTree(child)
-		}
-	}
-}
-
-// killTree ends a process and its descendants, the parents first: they start no more.
-func killTree(process string) {
-	pid, err := strconv.Atoi(process)
-	if err != nil {
-		return
-	}
-	_ = syscall.Kill(pid, syscall.SIGSTOP) // it keeps its children until they were looked up
-	below := children(process)
-	_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended meanwhile
-	for _, child := range below {
-		killTree(child)
-	}
-}
-
-// children are the numbers of the processes that a process has started.
-func children(process string) []string {
-	lists, _ := filepath.Glob("/proc/" + process + "/task/*/children") // the pattern is well-formed
-	var all []string
-	for _, path := range lists {
-		if list, err := os.ReadFile(path); err == nil {
-			all = append(all, strings.Fields(string(list))...)
-		}
-	}
-	return all
 }
 
 // boolOrder sorts what is true before what is false.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -144,25 +147,42 @@ func TestPrograms_pluginFaults(t *testing.T) {
 	}
 }
 
-// A plugin that prints without an end is ended, with what it has started, long before the memory
-// is full: it may be a script, and need not end its line.
-func TestPrograms_pluginFloods(t *testing.T) {
+// A plugin that prints or waits without an end is ended, with what it has started, long before the
+// memory is full: it may be a script, and need not end its line. Nothing else is ended.
+func TestPrograms_pluginWithoutEnd(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	for name, text := range map[string]string{
-		"line": "cat /dev/zero", "other": "exec cat /dev/zero", "wrapper": `exec sh -c "cat /dev/zero" sh "$@"`, "body": "echo '-> x'; yes " + strings.Repeat("A", 64),
+	floods := "it printed more than 16777216 bytes"
+	for name, c := range map[string]struct{ text, want string }{
+		"line":    {"cat /dev/zero", floods},
+		"other":   {"exec cat /dev/zero", floods},
+		"wrapper": {`exec sh -c "cat /dev/zero" sh "$@"`, floods},
+		"body":    {"echo '-> x'; yes " + strings.Repeat("A", 64), floods},
+		"sleep":   {"exec sleep 600", "no answer in 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			script(t, filepath.Join(dir, "age-plugin-"+name), text)
+			stranger := exec.Command("dd", "if=/dev/zero", "of=/dev/null", "bs=64k")
+			if err := stranger.Start(); err != nil {
+				t.Fatal(err)
+			}
+			script(t, filepath.Join(dir, "age-plugin-"+name), c.text)
 			path, _ := pluginKeys(t, name)
-			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: 10 * time.Minute})
+			timeout := 10 * time.Minute
+			if c.want != floods {
+				timeout = time.Second
+			}
+			r := ring(t, Config{Keys: manifest.KeySources{AgeKeyFile: path}, Timeout: timeout})
 			_, _, err := r.Programs(context.Background(), sealAge(t, testkeys.Public(t, testkeys.Age), "x"))
-			if want := path + ": age-plugin-" + name + ": it printed more than 16777216 bytes"; err == nil || err.Error() != want {
+			if want := path + ": age-plugin-" + name + ": " + c.want; err == nil || err.Error() != want {
 				t.Errorf("error is %v, want %q", err, want)
 			}
-			for _, left := range children("self") {
-				t.Errorf("process %s still runs", left)
+			if left := children("self"); !slices.Equal(left, []string{strconv.Itoa(stranger.Process.Pid)}) {
+				t.Errorf("processes %v run, want the stranger's alone", left)
 			}
+			if err := stranger.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+			_ = stranger.Wait()
 		})
 	}
 }
