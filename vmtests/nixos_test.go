@@ -37,6 +37,9 @@ type nixosHost struct {
 	Units       map[string]hostUnit `json:"units"`
 	Stage1Units map[string]hostUnit `json:"stage1Units"`
 	Tmpfiles    []string            `json:"tmpfiles"`
+
+	// UnsealUnit is what it has in stage 1 if its secrets are sealed.
+	UnsealUnit hostUnit `json:"unsealUnit"`
 }
 
 // hostUnit is a systemd unit as NixOS would write it.

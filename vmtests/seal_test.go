@@ -14,20 +14,6 @@ import (
 	"github.com/sops-initrd/sops-initrd/vmtests/vm"
 )
 
-// unsealUnit is what the module adds to stage 1.
-const unsealUnit = `[Unit]
-Description=Open the sealed secrets of the initrd (sops-initrd)
-DefaultDependencies=no
-After=tpm2.target initrd-nixos-copy-secrets.service
-Before=cryptsetup-pre.target network-pre.target systemd-networkd.service sshd.service shutdown.target
-Conflicts=shutdown.target
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-LoadCredentialEncrypted=sops-initrd
-ExecStart=systemd-tmpfiles --create ${CREDENTIALS_DIRECTORY}/sops-initrd
-`
-
 // sealingStageOne is a stage 1 of a systemd that opens credentials, of the version named.
 func sealingStageOne(t *testing.T, version string, k vm.Kernel) *vm.Tree {
 	t.Helper()
@@ -49,7 +35,7 @@ func sealingStageOne(t *testing.T, version string, k vm.Kernel) *vm.Tree {
 		"/lib/x86_64-linux-gnu/libcryptsetup.so*",
 		"/lib/x86_64-linux-gnu/libmount.so*", "/lib/x86_64-linux-gnu/libblkid.so*",
 		"/lib/x86_64-linux-gnu/libkmod.so*", "/lib/udev/rules.d/60-tpm*.rules")
-	unit(tree, "sops-initrd-unseal.service", unsealUnit)
+	unit(tree, "sops-initrd-unseal.service", readHost(t).UnsealUnit.Text)
 	return tree
 }
 
@@ -77,6 +63,45 @@ func guestTPM(t *testing.T, s *swtpm.TPM) []string {
 	}
 }
 
+// sealedImage is the stage 1 with a file sealed to the TPM.
+func sealedImage(t *testing.T, s *swtpm.TPM, format seal.Format, stageOne *vm.Tree, path string,
+	data []byte,
+) string {
+	t.Helper()
+	tpm, err := seal.Dial(t.Context(), s.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tpm.Close() }()
+	text, err := seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format},
+		seal.Tmpfiles([]seal.File{{Path: path, Mode: 0o400, Data: data}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment, err := initrd.NewSegment([]initrd.Entry{{
+		Path: "/.extra/credentials/sops-initrd.cred", Mode: 0o400, Data: text,
+	}}, initrd.Digest{}, initrd.Profile{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := writeImage(t, compress(t, "zstd", archive(t, stageOne)))
+	if _, err := initrd.Install(t.Context(), image, segment, initrd.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// sealedMachine boots the image. It waits for a device as long as it is told to, so that a boot that
+// waits for a TPM that is not there does not come to its end.
+func sealedMachine(k vm.Kernel, image, root string, args []string) vm.Machine {
+	return vm.Machine{
+		Kernel: k, Memory: 768, Initrd: image, Args: args,
+		Append: "root=" + root + " rootfstype=ext4 rw fsck.mode=skip systemd.show_status=1 " +
+			"systemd.default_device_timeout_sec=infinity " +
+			"systemd.log_target=console systemd.log_level=notice",
+	}
+}
+
 func TestSeal_LUKS(t *testing.T) {
 	k := testKernel(t)
 	need(t, "cryptsetup", "mkfs.ext4", "swtpm")
@@ -87,44 +112,79 @@ func TestSeal_LUKS(t *testing.T) {
 			stageOne := sealingStageOne(t, version, k)
 			stageOne.File("/etc/crypttab", 0o600,
 				[]byte("root /dev/vda /etc/luks.key luks,x-initrd.attach\n"))
-			base := compress(t, "zstd", archive(t, stageOne))
 			s := swtpm.New(t)
-			tpm, err := seal.Dial(t.Context(), s.Device())
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format},
-				seal.Tmpfiles([]seal.File{{Path: "/etc/luks.key", Mode: 0o400, Data: key}}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = tpm.Close()
-			segment, err := initrd.NewSegment([]initrd.Entry{{
-				Path: "/.extra/credentials/sops-initrd.cred",
-				Mode: 0o400, Data: text,
-			}}, initrd.Digest{}, initrd.Profile{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			image := writeImage(t, base)
-			if _, err := initrd.Install(t.Context(), image, segment, initrd.Options{}); err != nil {
-				t.Fatal(err)
-			}
-			m := vm.Machine{
-				Kernel: k, Memory: 768, Initrd: image, Args: append(vm.Virtio(disk), guestTPM(t, s)...),
-				Append: "root=/dev/mapper/root rootfstype=ext4 rw fsck.mode=skip systemd.show_status=1 " +
-					"systemd.log_target=console systemd.log_level=notice",
-			}
+			image := sealedImage(t, s, format, stageOne, "/etc/luks.key", key)
+			m := sealedMachine(k, image, "/dev/mapper/root", append(vm.Virtio(disk), guestTPM(t, s)...))
 			rep := boot(t, m)
 			expect(t, rep,
 				map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
-			if t.Failed() {
-				t.Log(rep.Console)
-			}
 			data, _ := os.ReadFile(image)
 			if strings.Contains(string(data), string(key[:64])) {
 				t.Error("the key is in the image")
 			}
 		})
 	}
+}
+
+// Where the TPM does not open what is sealed, stage 1 says so by name, holds nothing up, and has no
+// file.
+func TestSeal_refused(t *testing.T) {
+	k := testKernel(t)
+	need(t, "mkfs.ext4", "swtpm")
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := vm.MakeExt4(t.Context(), markedTree(), disk, 16); err != nil {
+		t.Fatal(err)
+	}
+	value := secretFile(64)
+	for version, format := range map[string]seal.Format{"257": seal.TPM2, "262": seal.TPM2SRK} {
+		for _, day := range []string{"another TPM", "TPM in lockout", "no TPM"} {
+			if day == "no TPM" && version != "257" {
+				continue // as 257
+			}
+			t.Run(version+" "+day, func(t *testing.T) {
+				stageOne := sealingStageOne(t, version, k)
+				unit(stageOne, "look.service", `[Unit]
+DefaultDependencies=no
+After=sops-initrd-unseal.service
+Before=initrd.target
+[Service]
+Type=oneshot
+StandardOutput=file:/dev/console
+ExecStart=/bin/busybox sh -c 'test -e /etc/value && echo VALUE THERE || echo VALUE MISSING'
+`)
+				s := swtpm.New(t)
+				image := sealedImage(t, s, format, stageOne, "/etc/value", value)
+				var args []string
+				opens := false
+				switch day {
+				case "another TPM":
+					s.Replace(t)
+					args = guestTPM(t, s)
+				case "TPM in lockout":
+					s.Lock(t, func() { useTPM(t, s) })
+					opens = format == seal.TPM2SRK // the storage root key is exempt
+					args = guestTPM(t, s)
+				}
+				rep := boot(t, sealedMachine(k, image, "/dev/vda", append(vm.Virtio(disk), args...)))
+				expect(t, rep,
+					map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
+				wantConsole(t, rep, "VALUE THERE", opens)
+				wantConsole(t, rep, "VALUE MISSING", !opens)
+				wantConsole(t, rep, "status=243/CREDENTIALS", !opens)
+				wantConsole(t, rep, string(value), false)
+			})
+		}
+	}
+}
+
+// useTPM uses something that the TPM protects, so that a power cut behind it counts.
+func useTPM(t *testing.T, s *swtpm.TPM) {
+	t.Helper()
+	tpm, err := seal.Dial(t.Context(), s.Device())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tpm.Close() }()
+	// In the end the TPM refuses this.
+	_, _ = seal.Seal(tpm, seal.Options{Name: "x", Format: seal.TPM2}, []byte("x"))
 }

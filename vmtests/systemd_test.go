@@ -130,10 +130,8 @@ func unit(tree *vm.Tree, name, text string) {
 	tree.Link("/etc/systemd/system/sysinit.target.wants/"+name, "../"+name)
 }
 
-// markedRoot is a disk whose root, which key opens, says what is in it and ends.
-func markedRoot(t *testing.T, key []byte) (disk string) {
-	t.Helper()
-	disk = filepath.Join(t.TempDir(), "disk")
+// markedTree is a root file system that shows its marker, with an init of its own.
+func markedTree() *vm.Tree {
 	root := busyboxRoot("describe /marker")
 	root.File("/sbin/init", 0o755, []byte(vm.Prelude+"describe /marker\nfinish\n"))
 	root.File("/marker", 0o600, []byte("of the encrypted root"))
@@ -141,7 +139,14 @@ func markedRoot(t *testing.T, key []byte) (disk string) {
 	for _, dir := range []string{"/proc", "/sys", "/dev", "/run", "/tmp"} {
 		root.Dir(dir, 0o755)
 	}
-	if err := vm.MakeExt4(t.Context(), root, disk, 16); err != nil {
+	return root
+}
+
+// markedRoot is a disk whose root, which key opens, says what is in it and ends.
+func markedRoot(t *testing.T, key []byte) (disk string) {
+	t.Helper()
+	disk = filepath.Join(t.TempDir(), "disk")
+	if err := vm.MakeExt4(t.Context(), markedTree(), disk, 16); err != nil {
 		t.Fatal(err)
 	}
 	if err := vm.EncryptDisk(t.Context(), disk, key); err != nil {

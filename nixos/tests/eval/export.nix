@@ -10,18 +10,22 @@ let
   inherit (import ./evaluate.nix { inherit lib; }) evaluate pkgs;
 
   host =
-    machine:
+    machine: config:
     (evaluate (
       machine
       // {
         config = {
-          imports = [ ./host.nix ];
+          imports = [
+            ./host.nix
+            config
+          ];
           sops.defaultSopsFile = lib.mkForce ../assets/secrets.yaml;
         };
       }
     )).config;
-  scripted = host { systemdStage1 = false; };
-  systemd = host { users = "sysusers"; };
+  scripted = host { systemdStage1 = false; } { };
+  systemd = host { users = "sysusers"; } { };
+  sealing = host { } { sops.initrd.seal.enable = true; };
   inherit (scripted.system) build;
 
   inherit (import ./json.nix { inherit lib; }) plain print;
@@ -133,6 +137,7 @@ let
     preDeviceCommands = scripted.boot.initrd.preDeviceCommands;
     units = withoutFiles units;
     stage1Units = withoutFiles stage1Units;
+    unsealUnit = removeAttrs (unitOf "unseal" sealing.boot.initrd.systemd.services.sops-initrd-unseal) [ "files" ];
     tmpfiles = scripted.systemd.tmpfiles.rules;
   };
 in
