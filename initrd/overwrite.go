@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // This file changes the end of an image in place. Nothing that a power cut can leave behind makes
@@ -42,12 +43,11 @@ func halt(segment []byte, n int64) {
 // truncated. On file systems of the FAT family its directory entry and its clusters are written
 // in any order.
 func freesInOrder(space atomicfile.Space) bool {
-	const exfat = 0x2011bab0
-	return space.Type != unix.MSDOS_SUPER_MAGIC && space.Type != exfat
+	return space.Type != hostfile.FAT && space.Type != hostfile.ExFAT
 }
 
 // movesContent reports whether what is written in place takes new space on such a file system.
-func movesContent(magic int64) bool { return sharesBlocks(magic) && magic != unix.XFS_SUPER_MAGIC }
+func movesContent(magic int64) bool { return sharesBlocks(magic) && magic != hostfile.XFS }
 
 // needInPlace is the space that has to be free for changing the end of the image in place.
 func (d *decision) needInPlace(space atomicfile.Space) int64 {

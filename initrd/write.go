@@ -8,9 +8,8 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // copyBytes are copied at once. Between the pieces a run can be stopped.
@@ -22,7 +21,7 @@ func (j *job) room(d *decision) error {
 	if err != nil {
 		return err
 	}
-	if space.Type == unix.MSDOS_SUPER_MAGIC && d.Size > math.MaxUint32 {
+	if space.Type == hostfile.FAT && d.Size > math.MaxUint32 {
 		return fmt.Errorf("image %s: would be %d bytes long, and a file on vfat cannot be longer than %d", j.image, d.Size, int64(math.MaxUint32))
 	}
 	need := space.Round(d.Size)
@@ -37,9 +36,8 @@ func (j *job) room(d *decision) error {
 
 // sharesBlocks reports whether copies on such a file system can share their blocks.
 func sharesBlocks(magic int64) bool {
-	const zfs, bcachefs = 0x2fc12fc1, 0xca451a4e
 	switch magic {
-	case unix.BTRFS_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.OCFS2_SUPER_MAGIC, zfs, bcachefs:
+	case hostfile.Btrfs, hostfile.XFS, hostfile.OCFS2, hostfile.ZFS, hostfile.Bcachefs:
 		return true
 	}
 	return false

@@ -119,10 +119,7 @@ func (d *osDir) Space() (Space, error) {
 	if os.Geteuid() == 0 {
 		free = st.Bfree // ext4 keeps blocks back for root
 	}
-	block := int64(st.Frsize)
-	if block == 0 {
-		block = int64(st.Bsize)
-	}
+	block := blockSize(&st)
 	return Space{Free: int64(free) * block, Block: block, Type: int64(st.Type)}, nil
 }
 
@@ -153,7 +150,7 @@ func (f *osFile) Allocate(size int64) error {
 		return err
 	}
 	err = retry(func() error {
-		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, i.Size, size-i.Size)
+		return allocate(int(f.Fd()), i.Size, size-i.Size)
 	})
 	switch {
 	case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
@@ -161,18 +158,6 @@ func (f *osFile) Allocate(size int64) error {
 	}
 	// Some of it may have been allocated.
 	return errors.Join(&fs.PathError{Op: "allocate", Path: f.Name(), Err: err}, f.Truncate(i.Size))
-}
-
-// Push uses sync_file_range(2), which neither writes the inode nor flushes the disk's cache.
-func (f *osFile) Push() error {
-	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
-	err := retry(func() error { return unix.SyncFileRange(int(f.Fd()), 0, 0, all) })
-	switch {
-	case err == nil, errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ESPIPE), errors.Is(err,
-		unix.EINVAL):
-		return nil
-	}
-	return &fs.PathError{Op: "push", Path: f.Name(), Err: err}
 }
 
 func statFile(f *os.File) (Info, error) {
@@ -185,7 +170,7 @@ func statFile(f *os.File) (Info, error) {
 
 func info(st *unix.Stat_t) Info {
 	i := Info{
-		Mode: hostfile.Mode(st.Mode), Size: st.Size, UID: st.Uid, GID: st.Gid,
+		Mode: hostfile.Mode(uint32(st.Mode)), Size: st.Size, UID: st.Uid, GID: st.Gid,
 		Links: uint64(st.Nlink), Dev: uint64(st.Dev), Ino: st.Ino, ModTime: time.Unix(st.Mtim.Unix()),
 	}
 	switch st.Mode & unix.S_IFMT {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // termGrace is how long programs have to clean up after SIGTERM. systemd gives a service 90 s.
@@ -106,7 +108,7 @@ func memoryDir() string {
 		var st unix.Statfs_t
 		err := unix.Statfs(dir, &st)
 		kind := uint32(st.Type) // signed, and of another size, on some architectures
-		if err != nil || kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
+		if err != nil || kind != hostfile.Tmpfs && kind != hostfile.RAMFS {
 			continue
 		}
 		if unix.Access(dir, unix.W_OK|unix.X_OK) == nil {

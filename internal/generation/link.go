@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // tempSuffix ends the names of what is not complete yet. Nobody else gives such names.
@@ -24,7 +26,7 @@ func tempName(base string) string {
 // left in its place changes its name, and is removed by Prune.
 func (s *Store) swap(target string) error {
 	dir, base := filepath.Split(s.Link)
-	parent, err := openParent(filepath.Clean(dir))
+	parent, err := hostfile.OpenParent(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,7 @@ func (s *Store) swap(target string) error {
 func (s *Store) clearTemp(parent *os.File, temp string) error {
 	full := filepath.Join(parent.Name(), temp)
 	kind := typeAt(parent, temp)
-	link, _ := readlinkAt(parent, temp) // no link: ""
+	link, _ := hostfile.ReadlinkAt(parent, temp) // no link: ""
 	ofStage1 := kind == unix.S_IFDIR && s.Stage1 && filepath.Dir(full) == filepath.Dir(s.Link)
 	switch {
 	case kind == 0:
@@ -114,10 +116,10 @@ func (s *Store) symlinkAt(dir *os.File, target, name string) error {
 // PlaceLink makes path a symbolic link to target that belongs to uid and gid, in the place of
 // whatever file or link is there; an empty directory is replaced, too. A link that is right
 // already is left alone. Missing directories are made. After an error what was there is still
-// there. It is safe where others own directories on the way: see openParent.
+// there. It is safe where others own directories on the way: see hostfile.OpenParent.
 func (s *Store) PlaceLink(path, target string, uid, gid uint32) error {
 	dir, base := filepath.Split(path)
-	parent, err := openParent(filepath.Clean(dir))
+	parent, err := hostfile.OpenParent(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}
@@ -132,7 +134,7 @@ func (s *Store) PlaceLink(path, target string, uid, gid uint32) error {
 	}
 	kind := old.Mode & unix.S_IFMT
 	if kind == unix.S_IFLNK && old.Uid == uid && old.Gid == gid {
-		if now, err := readlinkAt(parent, base); err == nil && now == target {
+		if now, err := hostfile.ReadlinkAt(parent, base); err == nil && now == target {
 			return nil
 		}
 	}
@@ -156,7 +158,7 @@ func (s *Store) PlaceLink(path, target string, uid, gid uint32) error {
 // RemoveLink removes the link at path, if it still is one that PlaceLink made.
 func (s *Store) RemoveLink(path string) error {
 	dir, base := filepath.Split(path)
-	parent, err := findParent(filepath.Clean(dir))
+	parent, err := hostfile.FindParent(filepath.Clean(dir))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
@@ -164,7 +166,7 @@ func (s *Store) RemoveLink(path string) error {
 		return err
 	}
 	defer parent.Close()
-	if target, err := readlinkAt(parent, base); err != nil || !strings.HasPrefix(target, s.Link+"/") {
+	if target, err := hostfile.ReadlinkAt(parent, base); err != nil || !strings.HasPrefix(target, s.Link+"/") {
 		return nil //nolint:nilerr // no link, or somebody else's
 	}
 	err = s.Machine.Step("remove", path)

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 func TestPlaceLink(t *testing.T) {
@@ -190,7 +192,7 @@ func TestOpenLink(t *testing.T) {
 	if err := os.Symlink("file", dir+"/link"); err != nil {
 		t.Fatal(err)
 	}
-	parent, err := openParent(dir)
+	parent, err := hostfile.OpenParent(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

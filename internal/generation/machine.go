@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Machine is what a Store needs beyond reading and writing files below its own directories.
@@ -45,9 +47,9 @@ const (
 // that it is never seen empty or with the wrong mode. Where that is not possible (Linux before
 // 5.2, or a container that forbids the calls), it is mounted first and filled then.
 func (Linux) Mount(dir string, tmpfs bool, fill func(*os.Root) error) error {
-	name, magic := "ramfs", int64(unix.RAMFS_MAGIC)
+	name, magic := "ramfs", int64(hostfile.RAMFS)
 	if tmpfs {
-		name, magic = "tmpfs", unix.TMPFS_MAGIC
+		name, magic = "tmpfs", hostfile.Tmpfs
 	}
 	dir, err := filepath.EvalSymlinks(dir) // move_mount(2) does not follow links
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // numbers returns the numbers of all generations there are.
@@ -133,7 +135,7 @@ func (s *Store) removeForeignKeys() error {
 // the link of an interrupted run.
 func (s *Store) removeReplaced() error {
 	dir, base := filepath.Split(s.Link)
-	parent, err := findParent(filepath.Clean(dir))
+	parent, err := hostfile.FindParent(filepath.Clean(dir))
 	if err != nil {
 		return err
 	}

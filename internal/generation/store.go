@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // Names inside the mount point beside the numbers.
@@ -56,7 +57,7 @@ type Store struct {
 // Lock waits until no other run works on the same mount point. While it has to wait it calls
 // waiting once. Nothing but the lock file is made.
 func Lock(ctx context.Context, c Config, waiting func()) (*Store, error) {
-	if err := MkdirAll(filepath.Dir(c.MountPoint)); err != nil {
+	if err := hostfile.MkdirAll(filepath.Dir(c.MountPoint)); err != nil {
 		return nil, err
 	}
 	lock, err := atomicfile.LockFile(ctx, lockName(c.MountPoint), waiting)

@@ -1,5 +1,6 @@
 // Package hostfile answers what is asked about files of this host: who can write and read them,
-// which file system they are on, and what their kinds and modes are called.
+// which file system they are on, what their kinds and modes are called, and which way to a
+// directory is safe.
 package hostfile
 
 import (
@@ -114,12 +115,27 @@ func MountPoint(path string) (string, error) {
 	return p, nil
 }
 
+// Types of file systems, as statfs(2) gives them (Linux, include/uapi/linux/magic.h, and the
+// sources of those that are not in it).
+const (
+	Bcachefs = 0xca451a4e
+	Btrfs    = 0x9123683e
+	ExFAT    = 0x2011bab0
+	FAT      = 0x4d44
+	NTFS     = 0x5346544e
+	NTFS3    = 0x7366746e
+	OCFS2    = 0x7461636f
+	RAMFS    = 0x858458f6
+	Tmpfs    = 0x01021994
+	XFS      = 0x58465342
+	ZFS      = 0x2fc12fc1
+)
+
 // Modeless reports whether files have no modes of their own on a file system of this type, as
 // statfs(2) gives it, but those of the mount's options.
 func Modeless(magic int64) bool {
-	const exfat, ntfs, ntfs3 = 0x2011bab0, 0x5346544e, 0x7366746e
 	switch magic {
-	case unix.MSDOS_SUPER_MAGIC, exfat, ntfs, ntfs3:
+	case FAT, ExFAT, NTFS, NTFS3:
 		return true
 	}
 	return false

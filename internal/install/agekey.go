@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
-	"github.com/sops-initrd/sops-initrd/internal/generation"
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
@@ -57,7 +57,7 @@ func generateAgeKey(path string) (string, error) {
 		return "", err
 	}
 	dir, base := filepath.Split(path)
-	if err := generation.MkdirAll(filepath.Clean(dir)); err != nil {
+	if err := hostfile.MkdirAll(filepath.Clean(dir)); err != nil {
 		return "", err
 	}
 	if err := removeUnusedAgeKeys(dir, base); err != nil {

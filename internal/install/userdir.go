@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
 // runtimeDirVariable names the directory of a user's session (XDG Base Directory Specification).
@@ -48,7 +50,7 @@ func memoryDir(getenv func(string) string, wanted bool) (string, error) {
 	if err := unix.Statfs(shared, &fsStat); err != nil {
 		return "", none(&fs.PathError{Op: "statfs", Path: shared, Err: err})
 	}
-	if kind := uint32(fsStat.Type); kind != unix.TMPFS_MAGIC && kind != unix.RAMFS_MAGIC {
+	if kind := uint32(fsStat.Type); kind != hostfile.Tmpfs && kind != hostfile.RAMFS {
 		return "", none(fmt.Errorf("%s is not a tmpfs", shared))
 	}
 	dir = fmt.Sprintf("%s/sops-nix-%d", shared, os.Getuid())

@@ -22,7 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
-	"github.com/sops-initrd/sops-initrd/internal/generation"
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
 )
 
@@ -81,7 +80,7 @@ func (s *Store) Add(sum Sum, dir string) error {
 // Installers of boot loaders run us with umasks that would lock out everybody but root.
 func (s *Store) Make() error {
 	const all = 0o700
-	err := generation.MkdirAll(filepath.Dir(s.dir)) // what is above it is for everybody
+	err := hostfile.MkdirAll(filepath.Dir(s.dir)) // what is above it is for everybody
 	if err == nil {
 		err = os.Mkdir(s.dir, all)
 	}

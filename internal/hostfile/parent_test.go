@@ -1,4 +1,4 @@
-package generation
+package hostfile
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func TestOpenParent(t *testing.T) {
 		"dangling/further": "nowhere/at/all/further",
 		"file/x":           "not a directory",
 	} {
-		f, err := openParent(filepath.Join(dir, path))
+		f, err := OpenParent(filepath.Join(dir, path))
 		if err != nil {
 			if !strings.HasSuffix(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("%s: %v", path, err)
@@ -113,7 +113,7 @@ func TestOpenParent_othersLinks(t *testing.T) {
 		"link-of-root":         "",
 		"link-of-root/further": "",
 	} {
-		f, err := openParent(filepath.Join(base, path))
+		f, err := OpenParent(filepath.Join(base, path))
 		switch {
 		case err == nil:
 			f.Close()

@@ -1,4 +1,4 @@
-package generation
+package hostfile
 
 import (
 	"errors"
@@ -38,32 +38,32 @@ type claim struct {
 	left int
 }
 
-// MkdirAll makes the directory dir, and those above it that are missing, as openParent does.
+// MkdirAll makes the directory dir, and those above it that are missing, as OpenParent does.
 func MkdirAll(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	d, err := openParent(dir)
+	d, err := OpenParent(dir)
 	if err != nil {
 		return err
 	}
 	return d.Close()
 }
 
-// openParent opens the directory dir and makes what of it is missing, with mode 0755. What is
+// OpenParent opens the directory dir and makes what of it is missing, with mode 0755. What is
 // made below a directory of an ordinary user belongs to that user.
 //
 // A user who owns a directory on the way can put a link in the place of any of its entries. Root
 // follows such a link only to a directory that belongs to that user as well: else ~/.ssh ->
 // /root/.ssh would make the user's key that of root.
-func openParent(dir string) (*os.File, error) { return openDir(dir, true) }
+func OpenParent(dir string) (*os.File, error) { return openDir(dir, true) }
 
-// findParent is openParent for a directory that is not made where it is missing.
-func findParent(dir string) (*os.File, error) { return openDir(dir, false) }
+// FindParent is OpenParent for a directory that is not made where it is missing.
+func FindParent(dir string) (*os.File, error) { return openDir(dir, false) }
 
 func openDir(dir string, create bool) (*os.File, error) {
-	root, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := os.OpenFile("/", openPath|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func openDir(dir string, create bool) (*os.File, error) {
 		}
 	}
 	defer w.dir.Close()
-	fd, err := unix.Openat(int(w.dir.Fd()), ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), ".", openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -100,7 +100,7 @@ func (w *walk) next() error {
 	if info.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return w.follow(name, full, info.Uid)
 	}
-	fd, err := unix.Openat(int(w.dir.Fd()), name, unix.O_PATH|dirFlags, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), name, openPath|dirFlags, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: full, Err: err}
 	}
@@ -169,7 +169,7 @@ func (w *walk) follow(name, full string, owner uint32) error {
 	if err := unix.Fstat(int(w.dir.Fd()), &here); err != nil {
 		return &fs.PathError{Op: "stat", Path: w.path, Err: err}
 	}
-	target, err := readlinkAt(w.dir, name)
+	target, err := ReadlinkAt(w.dir, name)
 	if err != nil {
 		return &fs.PathError{Op: "readlink", Path: full, Err: err}
 	}
@@ -182,14 +182,15 @@ func (w *walk) follow(name, full string, owner uint32) error {
 	if !filepath.IsAbs(target) {
 		return nil
 	}
-	root, err := os.OpenFile("/", unix.O_PATH|unix.O_DIRECTORY, 0)
+	root, err := os.OpenFile("/", openPath|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
 	return w.enter(root, "/")
 }
 
-func readlinkAt(dir *os.File, name string) (string, error) {
+// ReadlinkAt is what a symbolic link in an opened directory says.
+func ReadlinkAt(dir *os.File, name string) (string, error) {
 	buffer := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(int(dir.Fd()), name, buffer)
 	if err != nil {

@@ -1,0 +1,5 @@
+package hostfile
+
+import "golang.org/x/sys/unix"
+
+const openPath = unix.O_RDONLY
