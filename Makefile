@@ -81,10 +81,12 @@ lint: ## gofmt, vet, golangci-lint and deadcode (pinned), and what scripts begin
 deadcode = dead=$$(go run $(DEADCODE) -test -filter '^github.com/sops-initrd/sops-initrd/([^i]|initrd|internal/([^s]|s[^l]))' ./...); \
   [[ -z $$dead ]] || { echo "$$dead" >&2; exit 1; }
 
-cross: ## what other processors compile: arm64, 32 bits (with tests)
+cross: ## what other processors and an administrator's Mac compile: arm64, 32 bits (with tests), macOS
 	@scripts/setup build
 	GOARCH=arm64 scripts/slim test -exec true $$(go list $(shipped) | grep -v /internal/slim)
 	GOARCH=386 go test -short $(core)
+	for arch in amd64 arm64; do GOOS=darwin GOARCH=$$arch scripts/slim small build/macos-$$arch \
+	  ./cmd/sops-initrd ./cmd/ssh-to-age ./cmd/ssh-to-pgp ./cmd/sops-init-gpg-key; done
 
 workflows: ## the files of hosted CI
 	@scripts/setup build

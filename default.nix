@@ -34,19 +34,15 @@ in
 {
   sops-import-keys-hook = hook "sops-import-keys-hook" "sopsImportKeysHook";
   sops-pgp-hook = hook "sops-pgp-hook" "sopsPGPHook";
-}
-// lib.optionalAttrs isLinux {
+
   default = programs;
   sops-initrd = programs;
-  sops-install-secrets = programOf programs "activation" "sops-install-secrets";
   sops-initrd-small = small;
-  sops-install-secrets-small = programOf small "activation" "sops-install-secrets";
   sops-init-gpg-key = programOf programs "keytools" "sops-init-gpg-key";
   ssh-to-age = programOf programs "keytools" "ssh-to-age";
   ssh-to-pgp = programOf programs "keytools" "ssh-to-pgp";
 }
-# Elsewhere an administrator's machine has nixpkgs' converters, which print the same.
-// lib.optionalAttrs (!isLinux) {
-  inherit (pkgs) ssh-to-age ssh-to-pgp;
-  default = pkgs.ssh-to-age;
+// lib.optionalAttrs isLinux {
+  sops-install-secrets = programOf programs "activation" "sops-install-secrets";
+  sops-install-secrets-small = programOf small "activation" "sops-install-secrets";
 }

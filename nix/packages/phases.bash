@@ -16,14 +16,16 @@ test_programs() {
 }
 
 install_programs() {
-  local page
+  local page program
   mkdir -p "$activation/bin" "$keytools/bin"
-  mv "${activationPrograms[@]/#/$out/bin/}" "$activation/bin/"
+  for program in "${activationPrograms[@]}"; do mv "$out/bin/$program" "$activation/bin/"; done
   mv "${keytoolPrograms[@]/#/$out/bin/}" "$keytools/bin/"
   if [[ $full ]]; then
     mkdir -p {"$out","$activation"}/libexec/sops-initrd
     mv "$GOPATH/libexec/sops-initrd/sops-initrd" "$out/libexec/sops-initrd/"
-    mv "$GOPATH/libexec/sops-initrd/sops-install-secrets" "$activation/libexec/sops-initrd/"
+    for program in "${activationPrograms[@]}"; do
+      mv "$GOPATH/libexec/sops-initrd/$program" "$activation/libexec/sops-initrd/"
+    done
   fi
   for page in docs/man/*.md; do
     go-md2man -in "$page" -out "$(basename "$page" .md)"
