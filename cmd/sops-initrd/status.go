@@ -47,6 +47,7 @@ An entry is:
   no file          its initrd is not there
   cut short        its initrd is shorter than without secrets
   no secrets       its initrd has no secrets
+  not provisioned  as well, and no key of this machine is there yet
   other base       its initrd is not that of its system (with --deep)
   gone             its system is not in the store any more
 

@@ -224,6 +224,9 @@ func (s *EntryStatus) judge(ctx context.Context, system System, e Entry, wanted,
 		s.State = NoneNeeded
 	default:
 		s.Lacks = s.State != Whole
+		if s.State == NoSecrets && initrdsecrets.NoKeyYet(system.Manifest) {
+			s.State = NotYet
+		}
 	}
 	if deep && !s.Lacks {
 		same, err := sameBase(ctx, system, e)

@@ -21,6 +21,7 @@ const (
 	NoFile     State = "no file"         // the initrd is not there
 	CutShort   State = "cut short"       // the initrd is shorter than it was without secrets
 	NoSecrets  State = "no secrets"      // the initrd has no secrets of ours
+	NotYet     State = "not provisioned" // no secrets, and none of the machine's key files exists yet
 	OtherBase  State = "other base"      // the initrd is not the one of its system (deep only)
 	Gone       State = "gone"            // its system is not in the store any more
 	Sealed     State = "does not open"   // complete and sealed, and the TPM of this machine refuses it
@@ -29,7 +30,8 @@ const (
 // States are all states.
 func States() []State {
 	return []State{
-		Whole, Stale, Damaged, Unknown, Extra, NoneNeeded, NoFile, CutShort, NoSecrets, OtherBase, Gone,
+		Whole, Stale, Damaged, Unknown, Extra, NoneNeeded, NoFile, CutShort, NoSecrets, NotYet,
+		OtherBase, Gone,
 		Sealed,
 	}
 }
@@ -67,6 +69,13 @@ type EntryStatus struct {
 
 // Repair says how to give the entry its secrets again.
 func (e EntryStatus) Repair() string {
+	if e.State == NotYet {
+		return "put the key of this machine in place, then " + e.command()
+	}
+	return e.command()
+}
+
+func (e EntryStatus) command() string {
 	if r := rowOf(e.Loader).repair; r != "" {
 		return r
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/manifest"
 )
 
 // State says what an image holds of ours.
@@ -30,6 +33,20 @@ const (
 // Fine says whether the image is as it should be: whole, or without a segment where the
 // manifest wants none.
 func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
+
+// NoKeyYet says, without reading any key, that a manifest names files with keys of this host, none of
+// which exists.
+func NoKeyYet(manifestPath string) bool {
+	m, err := manifest.ReadInitrd(manifestPath)
+	if err != nil {
+		return false
+	}
+	paths := m.Keys.Paths()
+	return len(paths) > 0 && !slices.ContainsFunc(paths, func(path string) bool {
+		_, err := os.Stat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
 
 // Verify says what the image holds of ours, compared with the manifest if one is given, and
 // with Options.Base. It needs no key: what was encrypted is compared, and the files of this

@@ -1,6 +1,9 @@
 package manifest
 
-import "io/fs"
+import (
+	"io/fs"
+	"slices"
+)
 
 // KeySources says where the keys of this host are. All of them may be empty.
 type KeySources struct {
@@ -15,6 +18,12 @@ type KeySources struct {
 	// KeyTimeout is how many seconds one program that has a key (gpg, a plugin of age) or one key
 	// service is waited for; 0 means the default.
 	KeyTimeout int64 `json:"keyTimeout"`
+}
+
+// Paths are the files and directories that the sources are in.
+func (k KeySources) Paths() []string {
+	paths := slices.Concat(k.SSHKeyPaths, k.AgeSSHKeyPaths, []string{k.GnuPGHome, k.AgeKeyFile})
+	return slices.DeleteFunc(paths, func(path string) bool { return path == "" })
 }
 
 // Source says where a secret's value comes from.
