@@ -15,6 +15,7 @@ in
     ./initrd.nix
     ./stage-1.nix
     ./seal.nix
+    ./monitor.nix
     ./assertions.nix
     ./initrd-assertions.nix
   ] ++ [ ./loader.nix ];

@@ -83,7 +83,13 @@ let
     else
       {
         kind = null;
-        boots = [ "/boot" ];
+        boots =
+          if loader.grub.enable or false then
+            map (mirror: mirror.path) (loader.grub.mirroredBoots or [ { path = "/boot"; } ])
+          else if (loader.systemd-boot.xbootldrMountPoint or null) != null then
+            [ loader.systemd-boot.xbootldrMountPoint ]
+          else
+            [ (loader.efi.efiSysMountPoint or "/boot") ];
       };
 
   # How entries are written: the forms that sops-initrd install-loader reads (internal/bootloader).
@@ -166,10 +172,10 @@ in
     bootDirectories = mkOption {
       type = types.nonEmptyListOf types.str;
       default = known.boots;
-      defaultText = literalMD "where that boot loader has its entries, else `[ \"/boot\" ]`";
+      defaultText = literalMD "where the boot loader has its entries";
       description = ''
-        Where the entries of the boot loader are, when {option}`sops.initrd.wrapLoader` is on. All
-        are seen to.
+        Where the entries of the boot loader are, for {option}`sops.initrd.wrapLoader` and
+        {option}`sops.initrd.monitor`. All are seen to.
       '';
     };
 

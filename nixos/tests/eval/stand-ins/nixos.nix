@@ -51,6 +51,7 @@ let
     postStart = lines;
     restartTriggers = option (types.listOf types.unspecified) [ ];
     reloadIfChanged = flag false;
+    startAt = option (types.either types.str (types.listOf types.str)) [ ];
     serviceConfig = attributes;
   };
 

@@ -1,0 +1,3 @@
+{
+  sops.initrd.monitor.enable = true;
+}
