@@ -1,5 +1,10 @@
 # What the module does with single configurations, those above all that sops-nix's module fails on.
-{ lib, pkgs, evaluate }:
+{
+  lib,
+  pkgs,
+  evaluate,
+  inNixOS,
+}:
 
 let
   assets = ../../nixos/tests/assets;
@@ -252,6 +257,45 @@ in
       "sops.secrets.a.sopsFile: /outside.yaml is not in the Nix store; write it as a path (./secrets.yaml), or set sops.validateSopsFiles to false"
       "sops.environment.A stands in single quotes. Values are taken literally here, so the quotes would be part of it, and a command in it would not run: remove the quotes (and lib.escapeShellArg). For an age key that a command prints, set SOPS_AGE_KEY_CMD to the command"
     ];
+  };
+
+  "inside NixOS a user has what the same configuration has alone, and the system its own" = {
+    expr =
+      let
+        sopsFile.sops.defaultSopsFile = assets + "/secrets.yaml";
+        user.imports = [
+          ./user.nix
+          sopsFile
+        ];
+        host = inNixOS {
+          imports = [ sopsFile ];
+          users.users.alice = {
+            isNormalUser = true;
+            home = "/home/alice";
+          };
+          sops.secrets.luks = { };
+          home-manager.users.alice = user;
+        };
+        alice = host.config.home-manager.users.alice;
+        manifest = file: builtins.fromJSON (builtins.unsafeDiscardStringContext file.text);
+        alone = evaluate { config = user; };
+      in
+      {
+        inherit (host) faults;
+        warnings = host.warnings == map (w: "alice profile: ${w}") alone.warnings;
+        same = manifest alice.sops.manifest.file == alone.manifest;
+        entry = activation { config = alice; } == activation alone;
+        system = map (s: s.name) host.manifest.secrets;
+        services = builtins.attrNames host.config.systemd.services;
+      };
+    expected = {
+      faults = [ ];
+      warnings = true;
+      same = true;
+      entry = true;
+      system = [ "luks" ];
+      services = [ "home-manager-alice" ];
+    };
   };
 
   "a key that sops installs is no key, and no key is an error" = {

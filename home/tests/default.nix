@@ -18,7 +18,10 @@ in
 {
   report = import ../../nixos/tests/eval/report.nix { inherit lib; } (
     lib.mapAttrsToList (name: test: { name = "home: ${name}"; } // test) (
-      import ./cases.nix { inherit lib pkgs evaluate; }
+      import ./cases.nix {
+        inherit lib pkgs evaluate;
+        inNixOS = import ./in-nixos.nix { inherit libPath homeManager; };
+      }
     )
   );
 }
