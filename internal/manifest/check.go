@@ -10,16 +10,16 @@ import (
 // runtimeDir stands for XDG_RUNTIME_DIR at the beginning of the paths of a user's manifest.
 const runtimeDir = "%r"
 
-func (c rawCommon) check(f *faults, userMode bool) {
+func (c rawCommon) check(f *faults) {
 	if c.Version < 0 || c.Version > version {
 		f.add("version", "%d is not known (this program knows versions up to %d; it is older than the module that wrote the manifest)", c.Version, version)
 	}
-	f.keySources(c.KeySources, userMode)
+	f.keySources(c.KeySources, c.UserMode)
 }
 
 func (r rawManifest) check() (*Manifest, error) {
 	var f faults
-	r.rawCommon.check(&f, r.UserMode)
+	r.rawCommon.check(&f)
 	m := &Manifest{
 		Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName,
 		KeepGenerations: r.KeepGenerations, UseTmpfs: r.UseTmpfs, UserMode: r.UserMode, Logging: r.Logging,
@@ -61,7 +61,10 @@ func (r rawManifest) check() (*Manifest, error) {
 
 func (r rawInitrd) check() (*Initrd, error) {
 	var f faults
-	r.rawCommon.check(&f, false)
+	r.rawCommon.check(&f)
+	if r.UserMode && len(r.Entries) > 0 {
+		f.add("userMode", "there is no initrd of a user's")
+	}
 	m := &Initrd{Version: r.Version, Keys: r.KeySources, Placeholders: r.PlaceholderBySecretName}
 	var secrets, templates []string
 	for i, s := range r.Secrets {

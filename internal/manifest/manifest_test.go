@@ -247,6 +247,7 @@ func TestParseInitrd_faults(t *testing.T) {
 		{"same place by other prefixes", edit(`{"path": "/etc/wg.conf", "template": "wg.conf", "prefix": "/"}`, `{"path": "/.initrd-secrets/etc/luks.key", "template": "wg.conf", "prefix": "/"}`), `entries[1].path: "/.initrd-secrets/etc/luks.key" is also the path of entries[0]`},
 		{"path below a file", path("/etc/ca/luks.key"), ``}, // what the source is nobody knows yet
 		{"path below a secret", edit(`"/etc/ca"`, `"/etc/luks.key/ca"`), `entries[2].path: "/etc/luks.key/ca" is below "/etc/luks.key", which is a file (entries[0])`},
+		{"of a user", edit(`"prefix": "/.initrd-secrets"`, `"userMode": true`), `userMode: there is no initrd of a user's`},
 		{"no origin", edit(`"secret": "luks",`, ``), `entries[0]: needs one of secret, template and source`},
 		{"two origins", edit(`"secret": "luks",`, `"secret": "luks", "source": "/x",`), `entries[0]: has secret and source, but can have only one of them`},
 		{"three origins", edit(`"secret": "luks",`, `"secret": "luks", "source": "/x", "template": "wg.conf",`), `entries[0]: has secret and template and source, but can have only one of them`},

@@ -19,7 +19,8 @@ const version = sealVersion
 // The raw types are the JSON documents as they are written, before anything is checked.
 
 type rawCommon struct {
-	Version int `json:"version"`
+	Version  int  `json:"version"`
+	UserMode bool `json:"userMode"`
 	KeySources
 	PlaceholderBySecretName map[string]string `json:"placeholderBySecretName"`
 }
@@ -62,7 +63,6 @@ type rawManifest struct {
 	SymlinkPath       string  `json:"symlinkPath"`
 	KeepGenerations   int     `json:"keepGenerations"`
 	UseTmpfs          bool    `json:"useTmpfs"`
-	UserMode          bool    `json:"userMode"`
 	GenerateAgeKey    bool    `json:"generateAgeKey"`
 	Logging           Logging `json:"logging"`
 }
