@@ -138,7 +138,7 @@ func (h host) freshLoader(inside func(status int, args ...string) string) {
 	if out := loader(cli.Done, "--when-no-key", "skip"); !strings.Contains(out, "NOT PROVISIONED") {
 		h.Errorf("without a key, to be skipped: %s", out)
 	}
-	if out := inside(cli.Failed, "status"); !strings.Contains(out, "NO SECRETS") {
+	if out := inside(cli.Failed, "status"); !strings.Contains(out, "NOT PROVISIONED") {
 		h.Errorf("status: %s", out)
 	}
 	key := h.write("mnt/etc/ssh/key.txt", testIdentity+"\n")
