@@ -37,6 +37,8 @@ let
     conflicts = [ "shutdown.target" ];
     serviceConfig = {
       Type = "oneshot";
+      # systemctl status shows what it waits for: a key program, say.
+      NotifyAccess = "main";
       # A switch does not start a unit again that is active and unchanged, but a sops file outside
       # of the store may have changed.
       RemainAfterExit = lib.all (s: paths.endsInStore s.sopsFile) (builtins.attrValues secrets);

@@ -284,6 +284,7 @@ in
             RemainAfterExit = true;
             ExecStart = [ "${sops.package}/bin/sops-install-secrets ${command}" ];
             UMask = "0022";
+            NotifyAccess = "main";
             NoNewPrivileges = true;
             LimitCORE = 0;
             LockPersonality = true;
