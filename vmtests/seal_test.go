@@ -1,10 +1,12 @@
 package vmtests
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -63,9 +65,9 @@ func guestTPM(t *testing.T, s *swtpm.TPM) []string {
 	}
 }
 
-// sealedImage is the stage 1 with a file sealed to the TPM.
-func sealedImage(t *testing.T, s *swtpm.TPM, format seal.Format, stageOne *vm.Tree, path string,
-	data []byte,
+// sealedImage is the stage 1 with files sealed to the TPM: there, or elsewhere with its public key.
+func sealedImage(t *testing.T, s *swtpm.TPM, format seal.Format, elsewhere bool, stageOne *vm.Tree,
+	files ...seal.File,
 ) string {
 	t.Helper()
 	tpm, err := seal.Dial(t.Context(), s.Device())
@@ -73,9 +75,18 @@ func sealedImage(t *testing.T, s *swtpm.TPM, format seal.Format, stageOne *vm.Tr
 		t.Fatal(err)
 	}
 	defer func() { _ = tpm.Close() }()
-	text, err := seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format},
-		seal.Tmpfiles([]seal.File{{Path: path, Mode: 0o400, Data: data}}))
-	if err != nil {
+	var text []byte
+	if elsewhere {
+		key, err := tpm.PublicKey(format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err = seal.SealFor(key, seal.Options{Name: "sops-initrd"}, seal.Tmpfiles(files))
+		if err != nil {
+			t.Fatal(err)
+		}
+	} else if text, err = seal.Seal(tpm, seal.Options{Name: "sops-initrd", Format: format},
+		seal.Tmpfiles(files)); err != nil {
 		t.Fatal(err)
 	}
 	segment, err := initrd.NewSegment([]initrd.Entry{{
@@ -102,25 +113,54 @@ func sealedMachine(k vm.Kernel, image, root string, args []string) vm.Machine {
 	}
 }
 
+// lookUnit has stage 1 print what a command says, after everything was unsealed.
+func lookUnit(command string) string {
+	return `[Unit]
+DefaultDependencies=no
+After=sops-initrd-unseal.service
+Before=initrd.target
+[Service]
+Type=oneshot
+StandardOutput=file:/dev/console
+ExecStart=/bin/busybox sh -c '` + command + "'\n"
+}
+
 func TestSeal_LUKS(t *testing.T) {
 	k := testKernel(t)
 	need(t, "cryptsetup", "mkfs.ext4", "swtpm")
 	key := append(secretFile(4090), "\n\x00\nab\x00"...)
 	disk := markedRoot(t, key)
-	for version, format := range map[string]seal.Format{"257": seal.TPM2, "262": seal.TPM2SRK} {
-		t.Run(version, func(t *testing.T) {
-			stageOne := sealingStageOne(t, version, k)
+	hostKey := newSSHKey(t).private
+	for _, c := range []struct {
+		version   string
+		format    seal.Format
+		elsewhere bool
+	}{{"257", seal.TPM2, false}, {"262", seal.TPM2SRK, false}, {"257", seal.TPM2, true}} {
+		name := c.version
+		if c.elsewhere {
+			name += " sealed elsewhere"
+		}
+		t.Run(name, func(t *testing.T) {
+			stageOne := sealingStageOne(t, c.version, k)
 			stageOne.File("/etc/crypttab", 0o600,
 				[]byte("root /dev/vda /etc/luks.key luks,x-initrd.attach\n"))
+			unit(stageOne, "look.service",
+				lookUnit("stat -c %%a:%%u:%%g /etc/ssh/host_key; sha256sum /etc/ssh/host_key"))
 			s := swtpm.New(t)
-			image := sealedImage(t, s, format, stageOne, "/etc/luks.key", key)
+			image := sealedImage(t, s, c.format, c.elsewhere, stageOne,
+				seal.File{Path: "/etc/luks.key", Mode: 0o400, Data: key},
+				seal.File{Path: "/etc/ssh/host_key", Mode: 0o440, GID: 5, Data: hostKey})
 			m := sealedMachine(k, image, "/dev/mapper/root", append(vm.Virtio(disk), guestTPM(t, s)...))
 			rep := boot(t, m)
 			expect(t, rep,
 				map[string]string{"/marker": regular(0o600, 0, 0, []byte("of the encrypted root"))})
+			wantConsole(t, rep, "440:0:5", true)
+			wantConsole(t, rep, fmt.Sprintf("%x", sha256.Sum256(hostKey)), true)
 			data, _ := os.ReadFile(image)
-			if strings.Contains(string(data), string(key[:64])) {
-				t.Error("the key is in the image")
+			for _, planted := range [][]byte{key[:64], hostKey[100:160]} {
+				if bytes.Contains(data, planted) {
+					t.Error("a value is in the image")
+				}
 			}
 		})
 	}
@@ -143,17 +183,11 @@ func TestSeal_refused(t *testing.T) {
 			}
 			t.Run(version+" "+day, func(t *testing.T) {
 				stageOne := sealingStageOne(t, version, k)
-				unit(stageOne, "look.service", `[Unit]
-DefaultDependencies=no
-After=sops-initrd-unseal.service
-Before=initrd.target
-[Service]
-Type=oneshot
-StandardOutput=file:/dev/console
-ExecStart=/bin/busybox sh -c 'test -e /etc/value && echo VALUE THERE || echo VALUE MISSING'
-`)
+				unit(stageOne, "look.service",
+					lookUnit("test -e /etc/value && echo VALUE THERE || echo VALUE MISSING"))
 				s := swtpm.New(t)
-				image := sealedImage(t, s, format, stageOne, "/etc/value", value)
+				image := sealedImage(t, s, format, false, stageOne,
+					seal.File{Path: "/etc/value", Mode: 0o400, Data: value})
 				var args []string
 				opens := false
 				switch day {
