@@ -126,7 +126,12 @@ buildGoModule (
       homepage = "https://github.com/sops-initrd/sops-initrd";
       changelog = "https://github.com/sops-initrd/sops-initrd/blob/main/CHANGELOG.md";
       license = lib.licenses.mit;
-      maintainers = [ ];
+      maintainers = [
+        {
+          name = "The maintainers of sops-initrd";
+          github = "sops-initrd";
+        }
+      ];
       platforms = lib.platforms.unix;
       mainProgram = "sops-initrd";
       outputsToInstall = [
