@@ -190,6 +190,9 @@ func lookup(program string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
+	if path, err := exec.LookPath("/usr/sbin/" + program); err == nil {
+		return path, nil
+	}
 	return exec.LookPath("/usr/bin/" + program)
 }
 

@@ -16,6 +16,7 @@ in
     ./stage-1.nix
     ./seal.nix
     ./monitor.nix
+    ./lockout.nix
     ./assertions.nix
     ./initrd-assertions.nix
   ] ++ [ ./loader.nix ];

@@ -192,6 +192,7 @@ let
             ++ lib.optional cfg.initrd.allowInPlace "--allow-in-place"
             ++ lib.optional cfg.initrd.allowLooseKeys "--allow-loose-keys"
             ++ lib.optional (cfg.initrd.whenNoKey != "fail") "--when-no-key ${cfg.initrd.whenNoKey}"
+            ++ lib.optional (cfg.lockoutGuard != "warn") "--lockout-guard ${cfg.lockoutGuard}"
             ++ lib.optional (limine.enable or false) "--enclose --installed ${lib.escapeShellArg limineDirectory}"
             ++ [ ''-- "$1"'' ]
           )

@@ -163,6 +163,9 @@ in
             e
         ) cfg.initrd.entries;
       }
+      // lib.optionalAttrs (cfg.lockoutGuard != "off" && cfg.initrd.stageOne != { }) {
+        inherit (cfg.initrd) stageOne;
+      }
       // lib.optionalAttrs (builtins.any (e: e ? seal || e ? credential) cfg.initrd.entries) {
         seal = {
           inherit (cfg.initrd.seal)

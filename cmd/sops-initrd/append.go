@@ -7,14 +7,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets"
 	"github.com/sops-initrd/sops-initrd/internal/initrdsecrets/record"
+	"github.com/sops-initrd/sops-initrd/internal/lockout"
 )
 
 func appendCommand(e cli.Env) *cobra.Command {
 	o := hookOptions(e)
-	var manifest string
+	var manifest, system string
 	c := &cobra.Command{
 		Use:   "append --manifest MANIFEST [--base PRISTINE] IMAGE",
 		Short: "Add the secrets of a manifest to an image, all or nothing",
@@ -34,7 +36,13 @@ When MANIFEST cannot be decrypted any more (an old generation after its keys wer
 changed), a segment of the same inputs that this host installed earlier is kept,
 from IMAGE itself or from the file that the boot loader is about to replace with it,
 and a warning says so. What counts as installed by this host is recorded below
---state.`,
+--state.
+
+Where the manifest says what stage 1 does with its entries, and the system boots by
+default, append first tries whether stage 1 would still let its owner in: a LUKS key
+file has to open its device (where that is there), a WireGuard key has to be one,
+and sshd needs a key that may log in. --lockout-guard says what follows if not; plan
+asks without writing anything.`,
 		Example: `  # what a boot loader calls, on its copy of the initrd
   sops-initrd append --manifest m.json --base initrd /boot/EFI/nixos/…-initrd
 
@@ -42,6 +50,9 @@ and a warning says so. What counts as installed by this host is recorded below
   sops-initrd append --manifest m.json /boot/secrets.img`,
 		Args: operand("image"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if otherThanDefault(manifest, system) {
+				o.Guard = lockout.Off
+			}
 			out, err := initrdsecrets.Append(c.Context(), manifest, args[0], *o)
 			if err != nil {
 				return err
@@ -54,6 +65,8 @@ and a warning says so. What counts as installed by this host is recorded below
 	}
 	manifestFlag(c, &manifest)
 	applyFlags(c, o)
+	c.Flags().StringVar(&system, "default-system", bootloader.DefaultSystem, "`link` to the system "+
+		"that boots by default; where it has another manifest, the guard does not look at this one")
 	c.Flags().StringVar(&o.State, "state", record.DefaultDir,
 		"`directory` of the records of what this host installed")
 	required(c, "manifest", "state")
@@ -96,6 +109,7 @@ func applyFlags(c *cobra.Command, o *initrdsecrets.Options) {
 		"for boot loaders that join initrds without padding (limine)")
 	timeoutFlag(c, o)
 	noKeyFlag(c, &o.SkipNoKey)
+	guardFlag(c, &o.Guard)
 	tpmFlag(c, &o.TPM)
 	c.Flags().StringVar(&o.SealFor, "seal-for", "", "`file` with the public key of another "+
 		"machine's TPM (sops-initrd enroll), to seal for it")

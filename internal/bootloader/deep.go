@@ -70,6 +70,9 @@ type Running struct {
 // CurrentSystem is where NixOS has the link to the system that runs.
 const CurrentSystem = "/run/current-system"
 
+// DefaultSystem is the link to the system that boots by default.
+const DefaultSystem = "/nix/var/nix/profiles/system"
+
 // ImagesOf finds what boot entries load for a system. It is an error when no entry boots it.
 func ImagesOf(
 	ctx context.Context, toplevel string, boots []string, variables string,

@@ -80,6 +80,9 @@ func apply(ctx context.Context, manifestPath, image string, o Options, to change
 	var err error
 	switch {
 	case valueErr == nil:
+		if err = j.guard(ctx, values); err != nil {
+			break
+		}
 		if segment = j.sealedBefore(ctx, image, inputs); segment == nil {
 			segment, err = j.segment(ctx, values, inputs)
 		}

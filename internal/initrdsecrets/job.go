@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sops-initrd/sops-initrd/initrd"
+	"github.com/sops-initrd/sops-initrd/internal/lockout"
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	// Warn is called with conditions under which the run still does what was asked. Empty hints are
 	// none.
 	Warn func(text string, hints ...string)
+	// Guard says what becomes of a run after which stage 1 would lock its owner out.
+	Guard lockout.Mode
 	// TPM names the TPM that seals; "" is the one that the manifest names, else the kernel's.
 	TPM string
 	// SealFor is a file with the public key of another machine's TPM, to seal for that one.

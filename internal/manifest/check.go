@@ -79,6 +79,8 @@ func (r rawInitrd) check() (*Initrd, error) {
 		m.Sealing = *r.Seal
 		m.Sealing.check(&f)
 	}
+	r.StageOne.check(&f)
+	m.StageOne = r.StageOne
 	m.Entries = r.checkEntries(&f, f.unique("secrets", secrets), f.unique("templates", templates))
 	if err := f.err(); err != nil {
 		return nil, err

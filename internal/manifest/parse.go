@@ -71,6 +71,7 @@ type rawInitrd struct {
 	rawCommon
 	Prefix    *string     `json:"prefix"`
 	Seal      *Sealing    `json:"seal"`
+	StageOne  *StageOne   `json:"stageOne"`
 	Secrets   []rawSource `json:"secrets"`
 	Templates []rawText   `json:"templates"`
 	Entries   []rawEntry  `json:"entries"`

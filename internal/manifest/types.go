@@ -130,4 +130,6 @@ type Initrd struct {
 	Entries      []Entry
 	// Sealing is set where an entry is sealed.
 	Sealing Sealing
+	// StageOne is nil where the document says nothing of it.
+	StageOne *StageOne
 }

@@ -738,6 +738,7 @@ in
       "sops.initrd.wrapLoader"
       "sops.keepGenerations"
       "sops.keyTimeout"
+      "sops.lockoutGuard"
       "sops.log"
       "sops.package"
       "sops.secrets"
