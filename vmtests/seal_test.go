@@ -102,8 +102,8 @@ func sealedImage(t *testing.T, s *swtpm.TPM, format seal.Format, elsewhere bool,
 	return image
 }
 
-// sealedMachine boots the image. It waits for a device as long as it is told to, so that a boot that
-// waits for a TPM that is not there does not come to its end.
+// sealedMachine boots the image. It waits for a device as long as it is told to, so that a boot
+// that waits for a TPM that is not there does not come to its end.
 func sealedMachine(k vm.Kernel, image, root string, args []string) vm.Machine {
 	return vm.Machine{
 		Kernel: k, Memory: 768, Initrd: image, Args: args,

@@ -34,8 +34,8 @@ const (
 // manifest wants none.
 func (s State) Fine(wanted bool) bool { return s == Whole || s == Missing && !wanted }
 
-// NoKeyYet says, without reading any key, that a manifest names files with keys of this host, none of
-// which exists.
+// NoKeyYet says, without reading any key, that a manifest names files with keys of this host, none
+// of which exists.
 func NoKeyYet(manifestPath string) bool {
 	m, err := manifest.ReadInitrd(manifestPath)
 	if err != nil {
