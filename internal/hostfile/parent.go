@@ -63,7 +63,7 @@ func OpenParent(dir string) (*os.File, error) { return openDir(dir, true) }
 func FindParent(dir string) (*os.File, error) { return openDir(dir, false) }
 
 func openDir(dir string, create bool) (*os.File, error) {
-	root, err := os.OpenFile("/", openPath|unix.O_DIRECTORY, 0)
+	root, err := os.OpenFile("/", OpenPath|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func openDir(dir string, create bool) (*os.File, error) {
 		}
 	}
 	defer w.dir.Close()
-	fd, err := unix.Openat(int(w.dir.Fd()), ".", openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), ".", OpenPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -100,7 +100,7 @@ func (w *walk) next() error {
 	if info.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return w.follow(name, full, info.Uid)
 	}
-	fd, err := unix.Openat(int(w.dir.Fd()), name, openPath|dirFlags, 0)
+	fd, err := unix.Openat(int(w.dir.Fd()), name, OpenPath|dirFlags, 0)
 	if err != nil {
 		return &fs.PathError{Op: "open", Path: full, Err: err}
 	}
@@ -182,7 +182,7 @@ func (w *walk) follow(name, full string, owner uint32) error {
 	if !filepath.IsAbs(target) {
 		return nil
 	}
-	root, err := os.OpenFile("/", openPath|unix.O_DIRECTORY, 0)
+	root, err := os.OpenFile("/", OpenPath|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}

@@ -2,4 +2,5 @@ package hostfile
 
 import "golang.org/x/sys/unix"
 
-const openPath = unix.O_RDONLY
+// OpenPath opens a directory; it has to be readable here.
+const OpenPath = unix.O_RDONLY

@@ -2,5 +2,5 @@ package hostfile
 
 import "golang.org/x/sys/unix"
 
-// openPath opens a directory that may be gone through, though not read.
-const openPath = unix.O_PATH
+// OpenPath opens a directory that may be gone through, though not read (open(2), O_PATH).
+const OpenPath = unix.O_PATH

@@ -136,7 +136,7 @@ func take(ctx context.Context, name string, inputs initrd.Digest,
 
 // openOwn opens a file that only this user, or root, can have written or put there.
 func openOwn(name string) (*os.File, error) {
-	dir, err := os.OpenFile(filepath.Dir(name), unix.O_DIRECTORY, 0)
+	dir, err := os.OpenFile(filepath.Dir(name), hostfile.OpenPath|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
