@@ -117,6 +117,7 @@ func refuses(ctx context.Context, program string, d manifest.LUKSDevice, key []b
 	}
 	c := exec.CommandContext(ctx, program, append(args, "--", d.Device)...)
 	c.Stdin = bytes.NewReader(key)
+	c.Env = []string{} // ours may have keys of sops in it
 	c.WaitDelay = time.Second
 	err := c.Run()
 	var exit *exec.ExitError
