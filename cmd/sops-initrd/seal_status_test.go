@@ -37,15 +37,7 @@ func (h sealingHost) status(exit int, boot, device string) (entry map[string]any
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
 		h.Fatal(err)
 	}
-	data, err := os.ReadFile("../../docs/reference/status.schema.json")
-	if err != nil {
-		h.Fatal(err)
-	}
-	var s schema
-	if err := json.Unmarshal(data, &s); err != nil {
-		h.Fatal(err)
-	}
-	if err := s.check("status", map[string]any(v)); err != nil {
+	if err := statusSchema(h).check("status", v); err != nil {
 		h.Errorf("%v:\n%s", err, out)
 	}
 	entries, _ := v["entries"].([]any)

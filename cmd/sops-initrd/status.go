@@ -308,34 +308,33 @@ func metrics(s *bootloader.Status, now time.Time) string {
 		head(name, help)
 		fmt.Fprintf(&b, "%s %d\n", name, value)
 	}
+	each := func(name, help string, of func(bootloader.EntryStatus) (is, known bool)) {
+		head(name, help)
+		for i, e := range s.Entries {
+			if is, known := of(e); known {
+				fmt.Fprintf(&b, "%s{%s} %d\n", name, labels(i, e), number(is))
+			}
+		}
+	}
 	single("sops_initrd_check_success", "Whether boot entries could be checked.",
 		number(s.Error == ""))
 	single("sops_initrd_last_check_timestamp_seconds", "When boot entries were checked.",
 		now.Unix())
 	single("sops_initrd_entries", "Boot entries of NixOS.", int64(len(s.Entries)))
-	head("sops_initrd_entry_lacks_secrets",
-		"Whether a boot entry would not find the initrd secrets of its system.")
-	for i, e := range s.Entries {
-		fmt.Fprintf(&b, "sops_initrd_entry_lacks_secrets{%s} %d\n", labels(i, e), number(e.Lacks))
-	}
-	head("sops_initrd_entry_readable",
-		"Whether other users of the host can read the initrd secrets of a boot entry.")
-	for i, e := range s.Entries {
-		fmt.Fprintf(&b, "sops_initrd_entry_readable{%s} %d\n", labels(i, e), number(e.Readable))
-	}
-	head("sops_initrd_entry_sealed",
-		"Whether the initrd secrets of a boot entry are sealed to a TPM.")
-	for i, e := range s.Entries {
-		fmt.Fprintf(&b, "sops_initrd_entry_sealed{%s} %d\n", labels(i, e), number(e.Sealed))
-	}
-	head("sops_initrd_entry_opens",
-		"Whether the TPM opens the sealed secrets of a boot entry now, where it could be asked.")
-	for i, e := range s.Entries {
-		if e.Sealed && e.Opens != initrdsecrets.OpensUnknown {
-			fmt.Fprintf(&b, "sops_initrd_entry_opens{%s} %d\n", labels(i, e),
-				number(e.Opens == initrdsecrets.OpensNow))
-		}
-	}
+	each("sops_initrd_entry_lacks_secrets",
+		"Whether a boot entry would not find the initrd secrets of its system.",
+		func(e bootloader.EntryStatus) (is, known bool) { return e.Lacks, true })
+	each("sops_initrd_entry_readable",
+		"Whether other users of the host can read the initrd secrets of a boot entry.",
+		func(e bootloader.EntryStatus) (is, known bool) { return e.Readable, true })
+	each("sops_initrd_entry_sealed",
+		"Whether the initrd secrets of a boot entry are sealed to a TPM.",
+		func(e bootloader.EntryStatus) (is, known bool) { return e.Sealed, true })
+	each("sops_initrd_entry_opens",
+		"Whether the TPM opens the sealed secrets of a boot entry now, where it could be asked.",
+		func(e bootloader.EntryStatus) (is, known bool) {
+			return e.Opens == initrdsecrets.OpensNow, e.Sealed && e.Opens != initrdsecrets.OpensUnknown
+		})
 	if l := s.Lockout; l != nil {
 		single("sops_initrd_tpm_failures", "Failures that the TPM has counted.", int64(l.Failures))
 		single("sops_initrd_tpm_failures_max", "Failures at which the TPM refuses.", int64(l.Max))

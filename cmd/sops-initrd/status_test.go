@@ -62,16 +62,21 @@ func (s schema) check(at string, v any) error {
 	return nil
 }
 
-func TestStatus_schema(t *testing.T) {
-	t.Parallel()
+func statusSchema(t testing.TB) (s schema) {
+	t.Helper()
 	data, err := os.ReadFile("../../docs/reference/status.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s schema
 	if err := json.Unmarshal(data, &s); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func TestStatus_schema(t *testing.T) {
+	t.Parallel()
+	s := statusSchema(t)
 	full := bootloader.Failed(errors.New("x"))
 	full.Unreadable = []bootloader.OddFile{{File: "f", Problem: "p"}}
 	full.Leftovers, full.Temporary, full.Removed = []string{"a"}, []string{"b"}, []string{"c"}
