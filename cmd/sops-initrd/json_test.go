@@ -9,11 +9,11 @@ import (
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 )
 
-// schemas are the definitions of docs/reference/output.schema.json, with references replaced by
-// what they refer to.
-func schemas(t *testing.T) map[string]schema {
+// schemas are the definitions of a schema in docs/reference, with references replaced by what they
+// refer to.
+func schemas(t *testing.T, name string) map[string]schema {
 	t.Helper()
-	data, err := os.ReadFile("../../docs/reference/output.schema.json")
+	data, err := os.ReadFile("../../docs/reference/" + name + ".schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func schemas(t *testing.T) map[string]schema {
 // Whatever comes of a command, --json prints one object, which its schema describes.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	all := schemas(t)
+	all := schemas(t, "output")
 	h := newHost(t)
 	s := h.encrypt("s.json", map[string]string{"luks": "value"})
 	good := h.manifest("m.json", s, []string{"luks"})
@@ -102,5 +102,52 @@ func TestJSON(t *testing.T) {
 		if fault != nil || strings.Contains(out, ": null") {
 			t.Errorf("%q prints\n%s\nfault: %v", c.args, out, fault)
 		}
+	}
+}
+
+// What the NixOS and home-manager modules write is as the schema of manifests says.
+func TestManifestSchema(t *testing.T) {
+	t.Parallel()
+	all := schemas(t, "manifest")
+	var nixos, home map[string]any
+	for file, into := range map[string]*map[string]any{
+		"../../nixos/tests/eval/export.json": &nixos, "../../home/tests/export.json": &home,
+	} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := 0
+	var look func(v any)
+	look = func(v any) {
+		object, _ := v.(map[string]any)
+		for _, inner := range object {
+			look(inner)
+		}
+		text, _ := v.(string)
+		if text == "" {
+			text, _ = object["text"].(string)
+		}
+		var m map[string]any
+		if json.Unmarshal([]byte(text), &m) != nil {
+			return
+		}
+		kind := "activation"
+		if m["entries"] != nil {
+			kind = "initrd"
+		}
+		found++
+		if err := all[kind].check(kind, m); err != nil {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+	look(nixos)
+	look(home)
+	if found < 5 {
+		t.Errorf("only %d manifests were found", found)
 	}
 }

@@ -99,7 +99,7 @@ func TestStatus_sealed(t *testing.T) {
 			if err := json.Unmarshal([]byte(out), &v); err != nil {
 				t.Fatal(err)
 			}
-			if err := schemas(t)["inspect"].check("", v); err != nil || !strings.Contains(out, `"sealed": true`) {
+			if err := schemas(t, "output")["inspect"].check("", v); err != nil || !strings.Contains(out, `"sealed": true`) {
 				t.Errorf("inspect: %v\n%s", err, out)
 			}
 

@@ -16,11 +16,11 @@ import (
 
 // schema is as much of JSON Schema as the schemas of docs/reference use, without references.
 type schema struct {
-	Type                 string            `json:"type"`
+	Type                 any               `json:"type"` // a name, or several
 	Const                any               `json:"const"`
 	Enum                 []any             `json:"enum"`
 	Required             []string          `json:"required"`
-	AdditionalProperties *bool             `json:"additionalProperties"`
+	AdditionalProperties any               `json:"additionalProperties"` // false, or a schema
 	Properties           map[string]schema `json:"properties"`
 	Items                *schema           `json:"items"`
 }
@@ -29,11 +29,11 @@ type schema struct {
 func (s schema) check(at string, v any) error {
 	kind := map[string]string{
 		"map[string]interface {}": "object", "[]interface {}": "array", "string": "string", "bool": "boolean",
-		"float64": "integer",
+		"float64": "integer", "<nil>": "null",
 	}[fmt.Sprintf("%T", v)]
 	switch {
-	case s.Type != "" && kind != s.Type:
-		return fmt.Errorf("%s is %T, not %s", at, v, s.Type)
+	case s.Type != nil && s.Type != kind && !strings.Contains(fmt.Sprint(s.Type), kind):
+		return fmt.Errorf("%s is %T, not %v", at, v, s.Type)
 	case s.Const != nil && v != s.Const, s.Enum != nil && !slices.Contains(s.Enum, v):
 		return fmt.Errorf("%s must not be %v", at, v)
 	}
@@ -47,6 +47,9 @@ func (s schema) check(at string, v any) error {
 	object, ok := v.(map[string]any)
 	for name, value := range object {
 		inner, known := s.Properties[name]
+		if _, any := s.AdditionalProperties.(map[string]any); !known && any {
+			continue
+		}
 		if !known {
 			return fmt.Errorf("%s has %s, which is not described", at, name)
 		}
