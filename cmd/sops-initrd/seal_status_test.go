@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sops-initrd/sops-initrd/initrd"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/seal"
 )
@@ -142,4 +143,48 @@ func TestStatus_notSealed(t *testing.T) {
 	if !strings.Contains(out, "wg.private.cred (encrypted with a key that all know)\n") {
 		t.Errorf("inspect: %s", out)
 	}
+}
+
+// In the form for boot loaders that join initrds, sealed secrets are what they are elsewhere.
+func TestSeal_enclosed(t *testing.T) {
+	t.Parallel()
+	h := newSealingHost(t)
+	manifest := h.manifest("m.json", "tpm2", `{"format": "tpm2"}`)
+	image := h.path("boot/secrets.img")
+	if err := os.Mkdir(h.path("boot"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.install(cli.Done, manifest, image, "--enclose")
+	opened, err := initrd.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment, err := opened.Extract(t.Context(), initrd.Profile{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !opened.Enclosed() || len(segment.Entries()) == 0 {
+		t.Errorf("enclosed: %v, %v", opened.Enclosed(), segment)
+	}
+	for _, e := range segment.Entries() {
+		plain := h.write("content", string(segment.Content(e.Path)))
+		h.noValue(plain)
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+
+	h.run(cli.Done, "verify", "--tpm", h.device, "--manifest", manifest, image)
+	if out, _ := h.run(cli.Done, "inspect", image); !strings.Contains(out, "sops-initrd.cred (sealed, format tpm2)") {
+		t.Errorf("inspect: %s", out)
+	}
+	before, installed := h.commands(), string(h.read("boot/secrets.img"))
+	if said := h.install(cli.Done, manifest, image, "--enclose"); said != "" {
+		t.Errorf("without a change: %s", said)
+	}
+	if n := h.commands() - before; n > 1 || string(h.read("boot/secrets.img")) != installed {
+		t.Errorf("without a change: %d commands of the TPM, or another image", n)
+	}
+	h.run(cli.Done, "remove", image)
+	h.run(cli.Failed, "verify", "--tpm", h.device, "--manifest", manifest, image)
 }
