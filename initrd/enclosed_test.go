@@ -109,7 +109,7 @@ func TestInstall_enclosed(t *testing.T) {
 	})
 }
 
-// Issue 17, fault 1: an enclosed image kept its secrets after they were removed.
+// An enclosed image kept its secrets after they were removed.
 func TestRemove_enclosed(t *testing.T) {
 	t.Parallel()
 	s := mustSegment(t, secrets("a"), Digest{1})
@@ -135,7 +135,7 @@ func TestRemove_enclosed(t *testing.T) {
 	b.install(mustSegment(t, nil, Digest{}), Options{Enclose: true}, Removed)
 }
 
-// Issue 17, fault 2: an entry below a symbolic link of the base replaced the link.
+// An entry below a symbolic link of the base replaced the link.
 func TestInstall_enclosed_compares_with_base(t *testing.T) {
 	t.Parallel()
 	for _, image := range [][]byte{nil, enclosedImage(t, mustSegment(t, secrets("a"), Digest{1}))} {
@@ -148,7 +148,7 @@ func TestInstall_enclosed_compares_with_base(t *testing.T) {
 	}
 }
 
-// Issue 17, fault 4: a run that works in the directory is waited for, in every form, and until a
+// A run that works in the directory is waited for, in every form, and until a
 // signal comes.
 func TestInstall_waits(t *testing.T) {
 	t.Parallel()

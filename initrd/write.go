@@ -10,6 +10,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/hostfile"
+	"github.com/sops-initrd/sops-initrd/internal/progress"
 )
 
 // copyBytes are copied at once. Between the pieces a run can be stopped.
@@ -132,6 +133,7 @@ func (j *job) removeFile() error {
 
 // fill writes the new image, with the owner and mode of the old one.
 func (j *job) fill(p *atomicfile.Pending, d *decision) error {
+	defer progress.Step(j.ctx, "copying "+j.image)()
 	for _, s := range d.keep {
 		for s.n > 0 {
 			n := min(s.n, copyBytes)

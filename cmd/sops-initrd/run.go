@@ -13,6 +13,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/internal/bootloader"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/progress"
 )
 
 // program is the name under which everything is reported.
@@ -26,7 +27,7 @@ func run(e cli.Env) int {
 	result := &written{Writer: e.Stdout}
 	e.Stdout = result
 	root := rootCommand(e)
-	root.SetContext(ctx)
+	root.SetContext(progress.With(ctx, cli.Progress(e)))
 	root.SetArgs(e.Args)
 	c, err := root.ExecuteC()
 	printFailure(c, result, err)

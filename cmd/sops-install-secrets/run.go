@@ -12,6 +12,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/internal/cli"
 	"github.com/sops-initrd/sops-initrd/internal/install"
+	"github.com/sops-initrd/sops-initrd/internal/progress"
 	"github.com/sops-initrd/sops-initrd/internal/resolve"
 )
 
@@ -102,7 +103,7 @@ func run(env cli.Env) int {
 	installer := install.Installer{
 		Env: env, System: install.NewLinux(env.Stderr), Resolve: resolve.Run, ActivationDir: "/run/nixos",
 	}
-	report, err := installer.Run(ctx, f.Options)
+	report, err := installer.Run(progress.With(ctx, cli.Progress(env)), f.Options)
 	if report != nil {
 		cli.Tell(env, install.Program, reportText(report, f.json))
 	}

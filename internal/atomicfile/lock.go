@@ -8,9 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sops-initrd/sops-initrd/internal/progress"
 )
 
 // lockPoll is how often a lock that is taken is tried again: flock(2) can wait by itself, but not
@@ -86,7 +89,7 @@ func openLock(path string) (*os.File, error) {
 }
 
 func flock(ctx context.Context, file *os.File, waiting func()) error {
-	for {
+	for told := false; ; {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -98,11 +101,30 @@ func flock(ctx context.Context, file *os.File, waiting func()) error {
 			waiting()
 			waiting = nil
 		}
+		if !told {
+			defer progress.Step(ctx, "waiting for another run to end"+holder(file))()
+			told = true
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+// holder says which process holds the lock of a file, where the kernel tells (proc_locks(5)).
+func holder(file *os.File) string {
+	info, err := statFile(file)
+	locks, _ := os.ReadFile("/proc/locks") // there is none on other systems
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK  ADVISORY  WRITE 4711 fd:00:12345 0 EOF
+		fields := strings.Fields(line)
+		if err == nil && len(fields) > 5 && fields[1] == "FLOCK" &&
+			strings.HasSuffix(fields[5], ":"+strconv.FormatUint(info.Ino, 10)) {
+			return " (process " + fields[4] + ")"
+		}
+	}
+	return ""
 }
 
 func tryLock(file *os.File) error {

@@ -124,7 +124,6 @@ func (in Installer) preview(ctx context.Context, m *manifest.Manifest) (*Report,
 func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options) (*Report, error) {
 	store, err := generation.Lock(ctx, in.config(ctx, m, o), func() {
 		cli.Note(in.Env, Program, "waiting for another run to end")
-		cli.Status(in.Env, "waiting for another run to end")
 	})
 	if errors.Is(err, fs.ErrPermission) && !m.UserMode {
 		err = cli.WithHint(err,
@@ -134,7 +133,6 @@ func (in Installer) install(ctx context.Context, m *manifest.Manifest, o Options
 		return nil, err
 	}
 	defer store.Close()
-	cli.Status(in.Env, "")
 	if err := in.provideAgeKey(m, false); err != nil {
 		return nil, err
 	}

@@ -132,7 +132,7 @@ func (r *Ring) openWithPlugins(ctx context.Context, s Sealed, keys []ageKey) ([]
 	broken := ErrNoMatch
 	for _, k := range keys {
 		name := k.identity.(*plugin.Identity).Name()
-		data, err := limited(r, "age-plugin-"+name, func(left time.Duration) ([]byte, error) {
+		data, err := limited(ctx, r, "age-plugin-"+name, func(left time.Duration) ([]byte, error) {
 			return askPlugin(ctx, left, "age-plugin-"+name, func() ([]byte, error) {
 				return decryptAge(s.Data, k.identity)
 			})

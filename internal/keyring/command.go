@@ -37,7 +37,7 @@ func (c *command) keys(ctx context.Context, r *Ring, recipient string) (memory, 
 	a, ok := c.answers[recipient]
 	if !ok {
 		var output []byte
-		output, a.err = limited(r, c.variable, func(left time.Duration) ([]byte, error) { return c.run(ctx, left, recipient) })
+		output, a.err = limited(ctx, r, c.variable, func(left time.Duration) ([]byte, error) { return c.run(ctx, left, recipient) })
 		if a.err == nil {
 			a.memory, a.plugins = c.parse(c.variable, output)
 		}

@@ -107,7 +107,7 @@ func (g *gpg) open(ctx context.Context, r *Ring, s Sealed) ([]byte, string, erro
 // run runs gpg. The error has what gpg complained about.
 func (g *gpg) run(ctx context.Context, r *Ring, p program) ([]byte, error) {
 	p.Path = g.binary
-	return limited(r, g.name(), func(left time.Duration) ([]byte, error) {
+	return limited(ctx, r, g.name(), func(left time.Duration) ([]byte, error) {
 		output, complaints, err := run(ctx, left, p)
 		if err != nil && !errors.Is(err, ErrNoAnswer) {
 			err = newGPGError(err, complaints)

@@ -13,6 +13,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/sops-initrd/sops-initrd/internal/manifest"
+	"github.com/sops-initrd/sops-initrd/internal/progress"
 )
 
 // DefaultTimeout is how long one program is waited for.
@@ -177,13 +178,13 @@ func (r *Ring) found(id Identity) {
 // Ask waits for f, which asks a service for a key, as limited says. f goes on when it is not waited
 // for any more: it must be something that ends with the process.
 func Ask[T any](ctx context.Context, r *Ring, source string, f func() (T, error)) (T, error) {
-	return limited(r, source, func(left time.Duration) (T, error) { return within(ctx, left, f) })
+	return limited(ctx, r, source, func(left time.Duration) (T, error) { return within(ctx, left, f) })
 }
 
 // limited gives f the time that is left for asking a source. The tries that come to nothing may
 // last as long as the timeout together: a source that hangs is waited for once in a run, whatever
 // the number of files and recipients.
-func limited[T any](r *Ring, source string, f func(left time.Duration) (T, error)) (T, error) {
+func limited[T any](ctx context.Context, r *Ring, source string, f func(left time.Duration) (T, error)) (T, error) {
 	r.mu.Lock()
 	tries := r.vain[source]
 	left := min(r.timeout-tries.lasted, maxSilentSources*r.timeout-r.allVain)
@@ -192,6 +193,7 @@ func limited[T any](r *Ring, source string, f func(left time.Duration) (T, error
 		var none T
 		return none, cmp.Or(tries.last, fmt.Errorf("not asked: other key sources gave %w", ErrNoAnswer))
 	}
+	defer progress.Step(ctx, "waiting for "+source)()
 	begin := time.Now()
 	value, err := f(left)
 	if errors.Is(err, ErrNoAnswer) {
