@@ -24,7 +24,7 @@ The key is no secret. It changes when the TPM is cleared or replaced.
 tpm2 is for an initrd with systemd 255 to 261, tpm2-srk for 262 and newer.`,
 		Example: `  # on the machine to be installed, from any live system
   sops-initrd enroll --format tpm2-srk >server01.tpm`,
-		Args: cobra.NoArgs,
+		Args: noOperand,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f := seal.Format(format)
 			if !f.Sealed() {

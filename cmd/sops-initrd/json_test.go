@@ -86,6 +86,7 @@ func TestJSON(t *testing.T) {
 		{cli.Done, []string{"diagnose", "--manifest", empty}},
 		{cli.Failed, []string{"diagnose", "--manifest", foreign}},
 		{cli.Failed, []string{"diagnose", h.path("none")}},
+		{cli.Done, []string{"version"}},
 		{cli.Misuse, []string{"bootstrap", "--host-key", testRecipient, h.path("a.txt")}},
 		{cli.Failed, []string{"bootstrap", "--host-key", testRecipient, s}},
 	} {

@@ -75,6 +75,7 @@ to standard output, everything else to standard error.`,
 		appendCommand(e), planCommand(e), inspectCommand(e), verifyCommand(e), removeCommand(e),
 		checkCommand(e), bootstrapCommand(e),
 		diagnoseCommand(e), installLoaderCommand(e), statusCommand(e), enrollCommand(e),
+		versionCommand(e),
 	)
 	addManCommand(root)
 	addHelp(root, e)
@@ -111,6 +112,15 @@ func missingCommand(c *cobra.Command) error {
 }
 
 func seeHelp(c *cobra.Command) string { return "see " + c.CommandPath() + " --help" }
+
+// noOperand refuses all.
+func noOperand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return cli.WithHint(cli.Usage(fmt.Errorf("%s: no operand expected, got %q", c.Name(), args)),
+		seeHelp(c))
+}
 
 // operand makes sure that a command gets exactly one operand, and says what it is when it does not.
 func operand(name string) cobra.PositionalArgs {

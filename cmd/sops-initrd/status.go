@@ -67,13 +67,7 @@ lacks its secrets, and when there is no boot entry at all.`,
   sops-initrd status --boot /efi --json
   sops-initrd status --prometheus /var/lib/node-exporter/sops-initrd.prom
   sops-initrd status --clean`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				err := fmt.Errorf("%s: no operand expected, got %q", c.Name(), args)
-				return cli.WithHint(cli.Usage(err), seeHelp(c))
-			}
-			return nil
-		},
+		Args: noOperand,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkBoots(c, o.Boots); err != nil {
 				return err

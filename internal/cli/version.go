@@ -14,15 +14,25 @@ var number string
 // Version says which build of the program this is: the release, and the revision where the Go
 // toolchain recorded one.
 func Version() string {
-	v := strings.TrimSpace(number)
+	release, commit, _ := Build()
+	if commit == "" {
+		return release
+	}
+	return release + "+" + commit[:min(len(commit), 12)]
+}
+
+// Build says of what the program was made: the release, the commit where the Go toolchain recorded
+// one, and the version of that.
+func Build() (release, commit, toolchain string) {
+	release = strings.TrimSpace(number)
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		return release, "", ""
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && s.Value != "" {
-			v += "+" + s.Value[:min(len(s.Value), 12)]
+		if s.Key == "vcs.revision" {
+			commit = s.Value
 		}
 	}
-	return v
+	return release, commit, info.GoVersion
 }
