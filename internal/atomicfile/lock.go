@@ -89,7 +89,7 @@ func openLock(path string) (*os.File, error) {
 }
 
 func flock(ctx context.Context, file *os.File, waiting func()) error {
-	for told := false; ; {
+	for first := true; ; first = false {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -97,13 +97,11 @@ func flock(ctx context.Context, file *os.File, waiting func()) error {
 		if !errors.Is(err, ErrLocked) {
 			return err
 		}
-		if waiting != nil {
-			waiting()
-			waiting = nil
-		}
-		if !told {
+		if first {
+			if waiting != nil {
+				waiting()
+			}
 			defer progress.Step(ctx, "waiting for another run to end"+holder(file))()
-			told = true
 		}
 		select {
 		case <-ctx.Done():
@@ -112,15 +110,24 @@ func flock(ctx context.Context, file *os.File, waiting func()) error {
 	}
 }
 
-// holder says which process holds the lock of a file, where the kernel tells (proc_locks(5)).
+// holder says which process holds the lock of a file, where the kernel tells.
 func holder(file *os.File) string {
 	info, err := statFile(file)
+	if err != nil {
+		return ""
+	}
 	locks, _ := os.ReadFile("/proc/locks") // there is none on other systems
-	for line := range strings.Lines(string(locks)) {
+	return holderIn(string(locks), info)
+}
+
+// holderIn looks for a file in a table of locks (proc_locks(5)). A file of another file system may
+// have the same number, and people end the process that they read here: the device must fit, too.
+func holderIn(locks string, info Info) string {
+	id := fmt.Sprintf("%02x:%02x:%d", unix.Major(info.Dev), unix.Minor(info.Dev), info.Ino)
+	for line := range strings.Lines(locks) {
 		// 1: FLOCK  ADVISORY  WRITE 4711 fd:00:12345 0 EOF
 		fields := strings.Fields(line)
-		if err == nil && len(fields) > 5 && fields[1] == "FLOCK" &&
-			strings.HasSuffix(fields[5], ":"+strconv.FormatUint(info.Ino, 10)) {
+		if len(fields) > 5 && fields[1] == "FLOCK" && fields[5] == id {
 			return " (process " + fields[4] + ")"
 		}
 	}
