@@ -15,6 +15,7 @@ import (
 
 	"github.com/sops-initrd/sops-initrd/internal/atomicfile"
 	"github.com/sops-initrd/sops-initrd/internal/cli"
+	"github.com/sops-initrd/sops-initrd/internal/test/testkeys"
 )
 
 // newTerminal is a pseudo-terminal, and what was written to it so far.
@@ -22,7 +23,7 @@ func newTerminal(t *testing.T) (terminal *os.File, written func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("not here: pseudo-terminals")
+		testkeys.Missing(t, "pseudo-terminals: "+err.Error())
 	}
 	t.Cleanup(func() { _ = master.Close() })
 	fd := int(master.Fd())
@@ -35,7 +36,7 @@ func newTerminal(t *testing.T) (terminal *os.File, written func() string) {
 	}
 	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("not here: pseudo-terminals")
+		testkeys.Missing(t, "pseudo-terminals: "+err.Error())
 	}
 	var all bytes.Buffer
 	done := make(chan struct{})

@@ -20,9 +20,19 @@ type schema struct {
 	Const                any               `json:"const"`
 	Enum                 []any             `json:"enum"`
 	Required             []string          `json:"required"`
-	AdditionalProperties any               `json:"additionalProperties"` // false, or a schema
+	AdditionalProperties others            `json:"additionalProperties"`
 	Properties           map[string]schema `json:"properties"`
 	Items                *schema           `json:"items"`
+}
+
+// others is what properties without a description must be: none may be there (false), or a schema.
+type others struct{ *schema }
+
+func (o *others) UnmarshalJSON(data []byte) error {
+	if string(data) == "false" {
+		return nil
+	}
+	return json.Unmarshal(data, &o.schema)
 }
 
 // check finds the first place where a value is not as the schema wants it.
@@ -31,8 +41,12 @@ func (s schema) check(at string, v any) error {
 		"map[string]interface {}": "object", "[]interface {}": "array", "string": "string", "bool": "boolean",
 		"float64": "integer", "<nil>": "null",
 	}[fmt.Sprintf("%T", v)]
+	kinds, several := s.Type.([]any)
+	if !several {
+		kinds = []any{s.Type}
+	}
 	switch {
-	case s.Type != nil && s.Type != kind && !strings.Contains(fmt.Sprint(s.Type), kind):
+	case s.Type != nil && !slices.Contains(kinds, any(kind)):
 		return fmt.Errorf("%s is %T, not %v", at, v, s.Type)
 	case s.Const != nil && v != s.Const, s.Enum != nil && !slices.Contains(s.Enum, v):
 		return fmt.Errorf("%s must not be %v", at, v)
@@ -47,8 +61,8 @@ func (s schema) check(at string, v any) error {
 	object, ok := v.(map[string]any)
 	for name, value := range object {
 		inner, known := s.Properties[name]
-		if _, any := s.AdditionalProperties.(map[string]any); !known && any {
-			continue
+		if other := s.AdditionalProperties.schema; !known && other != nil {
+			inner, known = *other, true
 		}
 		if !known {
 			return fmt.Errorf("%s has %s, which is not described", at, name)
